@@ -1,0 +1,87 @@
+"""Run ASGI applications on their addresses until a signal asks to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from foundation.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+_GRACE_SECONDS = 1
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An application and the address it is served on. `options` go to uvicorn."""
+
+    app: FastAPI
+    host: str
+    port: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves the signals to `serve`, since one process may hold several servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int, *, setting: str) -> socket.socket:
+    """A bound socket. Raises `ConfigurationError` naming `setting` when the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"can't listen on {host}:{port}: {error.strerror or error}; is another copy running? "
+            f"{setting} chooses another port"
+        ) from error
+    return listener
+
+
+async def serve(listeners: list[tuple[Listener, socket.socket]]) -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests under way and return."""
+    servers: list[_Server] = []
+    for listener, _ in listeners:
+        options: dict[str, Any] = {
+            "log_config": None,
+            "access_log": False,
+            "server_header": False,
+            "proxy_headers": False,
+            "timeout_graceful_shutdown": _GRACE_SECONDS,
+            "backlog": _BACKLOG,
+        }
+        servers.append(_Server(uvicorn.Config(listener.app, **(options | listener.options))))
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+    async def run(server: _Server, bound: socket.socket) -> None:
+        try:
+            await server.serve(sockets=[bound])
+        finally:
+            stop()  # one server that ends takes the others along: half a service is worse than a restart
+
+    await asyncio.gather(*(run(server, bound) for server, (_, bound) in zip(servers, listeners, strict=True)))

@@ -1,0 +1,90 @@
+"""Settings that every service shares. Environment first, then a `.env` file, then files in `/run/secrets`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from foundation.errors import ConfigurationError
+
+_SECRETS = Path("/run/secrets")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+MEBIBYTE = 1024 * 1024
+
+
+def _account(value: str) -> str:
+    if not _ACCOUNT.fullmatch(value):
+        raise ValueError("an account id is made of letters, digits, _ and - (64 at the most)")
+    return value
+
+
+AccountId = Annotated[str, AfterValidator(_account)]
+
+
+class ServiceSettings(BaseSettings):
+    """What each service needs to know of its surroundings; a service adds its own fields in a subclass."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
+        extra="ignore",
+    )
+
+    data_dir: Path = Field(
+        default=Path("./data"),
+        description="embedded server's files, generated secrets, cached settings",
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    redis_url: str | None = Field(
+        default=None,
+        description="`redis://`, `rediss://` or `unix://` address of the store; unset (and no `REDIS_HOST`): "
+        "the embedded server of `DATA_DIR`",
+    )
+    redis_cluster: bool = Field(default=False, description="`true`: the address is a node of a Redis Cluster")
+    redis_sentinels: str | None = Field(default=None, description="`host:port,...` of the Sentinels")
+    redis_sentinel_master: str = Field(default="mymaster", description="name of the master that Sentinel watches")
+    redis_host: str | None = Field(default=None, description="host of the store, where `REDIS_URL` is not used")
+    redis_port: int = Field(default=6379, description="port that goes with `REDIS_HOST`")
+    redis_password: str | None = Field(default=None, description="password of the store")
+    redis_enable_tls: bool = Field(default=False, description="`true`: TLS to `REDIS_HOST`")
+    redis_tls_ca_path: Path | None = Field(default=None, description="certificate authority of the store, a PEM file")
+    redis_tls_key_path: Path | None = Field(default=None, description="our client key, a PEM file")
+    redis_tls_cert_path: Path | None = Field(default=None, description="our client certificate, a PEM file")
+    redis_tls_reject_unauthorized: bool = Field(
+        default=True, description="`false`: accept any certificate of the store (for trials only)"
+    )
+
+    account_id: AccountId | None = Field(
+        default=None,
+        description="default account: pushes without `id_token` and checks without `accountId` belong to it; "
+        "unset: the `accountId` of `SETTINGS_FILE`",
+    )
+    settings_file: Path | None = Field(
+        default=None, description="serve the flag settings of this file instead of polling VWO"
+    )
+
+    @property
+    def uses_embedded_store(self) -> bool:
+        return self.redis_url is None and self.redis_host is None and self.redis_sentinels is None
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def load_settings(cls: type[Settings], **overrides: Any) -> Settings:
+    """Read `cls` from the environment. Raises `ConfigurationError`, naming each variable and what is wrong with it."""
+    try:
+        return cls(**overrides)
+    except ValidationError as error:
+        # The value itself is left out: it may be a secret.
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ConfigurationError(f"bad configuration: {problems}") from None
