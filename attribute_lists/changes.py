@@ -117,7 +117,7 @@ async def apply_page(store: Store, account: str, list_id: str, page: Page) -> Ou
 
 
 async def drain_list(store: Store, account: str, list_id: str, *, signed_at: int) -> Outcome:
-    """Empty the list. A drain is known by its time (ms): the same one again has no effect. May raise the store's errors."""
+    """Empty the list. A drain is known by its time (ms): the same one again has no effect. May raise store errors."""
     now = int(time.time() * 1000)
     arguments = (f"drain:{signed_at}", now, now - REMEMBERED_SECONDS * 1000)
     removed: int | None = await store.execute_command("EVAL", _DRAIN, 4, *_list_keys(account, list_id), *arguments)

@@ -10,6 +10,8 @@ from attribute_lists import keys
 from attribute_lists.definitions import Definitions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from foundation.store import Store
 
 QUIET_MS = 15 * 60 * 1000  # a task with missing pages counts as incomplete after this silence
@@ -20,8 +22,8 @@ class ListDescription:
     """One list. Times are Unix milliseconds; counts are those since the list was made."""
 
     account: str
-    list: str
-    aliases: list[str]
+    list_id: str
+    aliases: Sequence[str]
     source: str
     segment_id: str
     segment_name: str
@@ -76,7 +78,7 @@ def _description(
     last_page = int(about["last_page"]) if "last_page" in about else None
     return ListDescription(
         account=name[0],
-        list=name[1],
+        list_id=name[1],
         aliases=aliases,
         source=about.get("source", ""),
         segment_id=about.get("segment_id", ""),

@@ -61,7 +61,7 @@ class Membership:
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._ask(account, list_id, readings)
-        except (TimeoutError, *STORE_ERRORS):
+        except STORE_ERRORS:
             return Answer(State.STORE_DOWN)
 
     async def _ask(self, account: str, list_id: str, readings: Sequence[bytes]) -> Answer:
@@ -112,7 +112,7 @@ class Membership:
 
     @contextlib.asynccontextmanager
     async def _subscription(self) -> AsyncIterator[Any]:
-        subscription: Any = self._store.pubsub()  # type: ignore[union-attr]
+        subscription: Any = self._store.pubsub()
         try:
             await subscription.subscribe(keys.CHANGES)
             yield subscription

@@ -17,7 +17,7 @@ def is_account(text: str) -> bool:
 
 
 def is_list_id(text: str) -> bool:
-    """Whether `text` may name a list. It may hold `:`, as the ids of VWO's dashboard do (`67c858b8b8556:1741183160`)."""
+    """Whether `text` may name a list. `:` is allowed: VWO gives ids such as `67c858b8b8556:1741183160`."""
     return _LIST_ID.fullmatch(text) is not None
 
 

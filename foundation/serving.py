@@ -56,6 +56,18 @@ def bind(host: str, port: int, *, setting: str) -> socket.socket:
     return listener
 
 
+def address(bound: socket.socket) -> str:
+    """Where a bound socket is, as a URL; the port is the real one where 0 was asked for."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reachable_host(host: str) -> str:
+    """The host part of a URL that reaches a listener on `host` from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
+
+
 async def serve(listeners: list[tuple[Listener, socket.socket]]) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests under way and return."""
     servers: list[_Server] = []

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Store = Redis | RedisCluster
 
-# redis-py lets a bare OSError through now and then (redis-py issue 3450), so both count as "the store is away".
+# redis-py lets a bare OSError through now and then (redis-py issue 3450; TimeoutError is one too), so both count as
+# "the store is away".
 STORE_ERRORS: tuple[type[Exception], ...] = (RedisError, OSError)
 
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes with its final zero, on macOS 104
@@ -101,7 +102,7 @@ def _sentinel_client(settings: ServiceSettings, options: dict[str, Any]) -> Stor
             raise ConfigurationError("REDIS_SENTINELS must be host:port pairs with commas between them")
         addresses.append((host, int(port)))
     timeouts = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")}
-    sentinel = Sentinel(addresses, sentinel_kwargs=timeouts, **options)
+    sentinel: Any = Sentinel(addresses, sentinel_kwargs=timeouts, **options)  # type: ignore[no-untyped-call] # redis-py
     client: Redis = sentinel.master_for(settings.redis_sentinel_master)
     return client
 

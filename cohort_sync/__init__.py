@@ -1,0 +1,1 @@
+"""The write side: Heap's webhook, and the administration of lists."""

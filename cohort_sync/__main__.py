@@ -1,0 +1,3 @@
+from cohort_sync.cli import main
+
+main()

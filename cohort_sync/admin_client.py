@@ -1,0 +1,48 @@
+"""The admin API as the command line uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from foundation.errors import CohortGatewayError, UnavailableError
+from foundation.serving import reachable_host
+
+if TYPE_CHECKING:
+    from cohort_sync.settings import CohortSyncSettings
+
+_TIMEOUT_SECONDS = 60.0
+
+
+class AdminClient:
+    """Calls the running cohort-sync. Raises `UnavailableError` when none runs, and its refusals with their reasons."""
+
+    def __init__(self, settings: CohortSyncSettings) -> None:
+        host = reachable_host(settings.cohort_sync_admin_host)
+        self._address = f"http://{host}:{settings.cohort_sync_admin_port}"
+        self._headers = {"Authorization": f"Bearer {settings.administration_token()}"}
+
+    def get(self, path: str) -> Any:
+        return self._call("GET", path)
+
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self._call("PATCH", path, json=body)
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        address = f"{self._address}/admin/api/v1{path}"
+        try:
+            answer = httpx.request(method, address, headers=self._headers, timeout=_TIMEOUT_SECONDS, **options)
+        except httpx.HTTPError as error:
+            raise UnavailableError(
+                f"no cohort-sync at {self._address} ({type(error).__name__}): start it with scripts/serve or "
+                "`cohort-sync serve`; COHORT_SYNC_ADMIN_HOST and COHORT_SYNC_ADMIN_PORT say where it is"
+            ) from None
+        if answer.is_success:
+            return answer.json()
+        try:
+            refusal = answer.json()
+            message, reason = refusal["error"], refusal["reason"]
+        except (ValueError, KeyError, TypeError):
+            message, reason = f"cohort-sync answered {answer.status_code}", "unexpected_answer"
+        raise CohortGatewayError(message, reason=reason)

@@ -1,0 +1,73 @@
+"""The program `cohort-sync`."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Annotated
+
+import typer
+import uvloop
+
+from cohort_sync.administration import create_administration_app
+from cohort_sync.cli_segments import segments
+from cohort_sync.public import create_public_app
+from cohort_sync.receiver import open_receiver
+from cohort_sync.settings import CohortSyncSettings
+from foundation import serving
+from foundation.errors import CohortGatewayError
+from foundation.logs import configure_logging
+from foundation.settings import load_settings
+from foundation.store import describe_store
+
+app = typer.Typer(
+    help="Heap segments as attribute lists: the receiver of Heap's pushes, and the administration of lists.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(segments, name="segments")
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="instead of COHORT_SYNC_PORT")] = None,
+    admin_port: Annotated[int | None, typer.Option(help="instead of COHORT_SYNC_ADMIN_PORT")] = None,
+) -> None:
+    """Receive Heap's pushes and serve the administration, each on its own port, until SIGINT or SIGTERM."""
+    settings = load_settings(CohortSyncSettings)
+    if port is not None:
+        settings.cohort_sync_port = port
+    if admin_port is not None:
+        settings.cohort_sync_admin_port = admin_port
+    configure_logging(settings.log_level, service="cohort-sync")
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: CohortSyncSettings) -> None:
+    async with open_receiver(settings) as receiver:
+        public = serving.Listener(create_public_app(receiver), settings.cohort_sync_host, settings.cohort_sync_port)
+        administration = serving.Listener(
+            create_administration_app(receiver), settings.cohort_sync_admin_host, settings.cohort_sync_admin_port
+        )
+        bound = [
+            (public, serving.bind(public.host, public.port, setting="COHORT_SYNC_PORT")),
+            (administration, serving.bind(administration.host, administration.port, setting="COHORT_SYNC_ADMIN_PORT")),
+        ]
+        print(  # noqa: T201 - says where it is, to people and to tests
+            f"cohort-sync listening on {serving.address(bound[0][1])}, administration on "
+            f"{serving.address(bound[1][1])}, store {describe_store(settings)}",
+            flush=True,
+        )
+        gc.collect()
+        gc.freeze()  # what start-up made stays for good: the collector need not walk it again
+        await serving.serve(bound)
+
+
+def main() -> None:
+    """Run the program; an error that the operator can mend is one line on stderr and exit status 2."""
+    try:
+        app()
+    except CohortGatewayError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)

@@ -1,0 +1,40 @@
+"""One store for the whole run, emptied for each test that uses it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.processes import StoreServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[StoreServer]:
+    # Not under pytest's own directories: a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="store") as directory:
+        server = StoreServer(Path(directory))
+        server.start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def store_url(store_server: StoreServer) -> str:
+    with store_server.client() as client:
+        client.flushall()
+    return store_server.url
+
+
+@pytest.fixture
+def store(store_url: str, store_server: StoreServer) -> Iterator[redis.Redis]:
+    del store_url  # emptied the store
+    with store_server.client() as client:
+        yield client

@@ -1,0 +1,171 @@
+"""Start the real programs, find out where they listen, stop them by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import redis
+
+from local_stack.store import server_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 30.0
+_ADDRESS = re.compile(r"http://[\w.\[\]:]+:\d+")
+
+
+class StartError(RuntimeError):
+    """A program ended, or stayed silent, before it said where it listens."""
+
+
+@dataclass
+class Program:
+    """A running program of ours; `addresses` are the URLs of its first line, `lines` all that it said."""
+
+    process: subprocess.Popen[str]
+    addresses: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    _said: queue.Queue[str | None] = field(default_factory=queue.Queue)
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    def wait_for_line(self, pattern: str, *, seconds: float = START_SECONDS) -> str:
+        """The first line from now on that `pattern` is found in. Raises `StartError`."""
+        while True:
+            try:
+                line = self._said.get(timeout=seconds)
+            except queue.Empty:
+                line = None
+            if line is None:
+                raise StartError(f"no line with {pattern!r}; it said:\n" + "".join(self.lines))
+            if re.search(pattern, line):
+                return line
+
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.terminate()
+        return self.process.wait(START_SECONDS)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(START_SECONDS)
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            for line in stream:
+                self.lines.append(line)
+                self._said.put(line)
+        self._said.put(None)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Our own environment without any setting of the services, plus `settings`."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return kept | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)} | dict(settings)
+
+
+def start_program(arguments: list[str], settings: Mapping[str, str], *, directory: Path) -> Program:
+    """Run `python ARGUMENTS` in `directory`, its output collected; it does not wait."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    program = Program(process)
+    threading.Thread(target=program._listen, daemon=True).start()
+    return program
+
+
+@contextlib.contextmanager
+def running(arguments: list[str], settings: Mapping[str, str], *, directory: Path) -> Iterator[Program]:
+    """A service of ours that listens (its line `... listening on http://...` tells where), stopped at the end."""
+    program = start_program(arguments, settings, directory=directory)
+    try:
+        program.addresses = _ADDRESS.findall(program.wait_for_line("listening on"))
+        yield program
+    finally:
+        if program.process.poll() is None:
+            program.stop()
+
+
+@contextlib.contextmanager
+def cohort_sync(directory: Path, settings: Mapping[str, str]) -> Iterator[Program]:
+    """cohort-sync on free ports; `addresses` are those of the webhook and of the administration."""
+    defaults = {
+        "COHORT_SYNC_PORT": "0",
+        "COHORT_SYNC_ADMIN_PORT": "0",
+        "DATA_DIR": str(directory / "data"),
+        "ACCOUNT_ID": "123456",
+    }
+    with running(["-m", "cohort_sync", "serve"], defaults | dict(settings), directory=directory) as program:
+        yield program
+
+
+@contextlib.contextmanager
+def gateway(directory: Path, settings: Mapping[str, str]) -> Iterator[Program]:
+    """The gateway on a free port, serving the sample settings."""
+    defaults = {
+        "PORT": "0",
+        "DATA_DIR": str(directory / "data"),
+        "SETTINGS_FILE": str(ROOT / "examples" / "settings.json"),
+    }
+    with running(["-m", "gateway", "serve"], defaults | dict(settings), directory=directory) as program:
+        yield program
+
+
+class StoreServer:
+    """A store of the tests' own, on a unix socket; it may be killed and started again on its files."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.url = f"unix://{directory / 's'}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        socket = self.directory / "s"
+        socket.unlink(missing_ok=True)
+        arguments = ["--port", "0", "--unixsocket", str(socket), "--dir", str(self.directory)]
+        files = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning"]
+        self._process = subprocess.Popen(
+            [server_binary(), *arguments, *files, *self._options], stdout=subprocess.DEVNULL
+        )
+        with self.client() as client:
+            client.ping()
+
+    def client(self) -> redis.Redis:
+        """A client that waits for the server to be there and loaded."""
+        backoff = redis.backoff.ConstantBackoff(0.01)
+        retry = redis.retry.Retry(backoff, 1000, supported_errors=(redis.RedisError, OSError))
+        return redis.Redis.from_url(self.url, retry=retry)
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
