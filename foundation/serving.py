@@ -41,12 +41,16 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int, *, setting: str) -> socket.socket:
-    """A bound socket. Raises `ConfigurationError` naming `setting` when the address can't be had."""
+    """A listening socket: who connects from now on is answered as soon as `serve` runs.
+
+    Raises `ConfigurationError` naming `setting` when the address can't be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # before this, Linux lets a second process bind the same address
     except OSError as error:
         listener.close()
         raise ConfigurationError(

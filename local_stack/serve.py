@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.settings import GatewaySettings
-
 from cohort_sync.settings import CohortSyncSettings
 from foundation.errors import ConfigurationError
 from foundation.serving import reachable_host
 from foundation.settings import load_settings
 from foundation.store import describe_store
+from gateway.settings import GatewaySettings
 from local_stack import children
 from local_stack.store import embedded_store
 

@@ -6,13 +6,14 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-import httpx
-
 from cohort_sync.signature import HEADER, sign
 from local_stack.sample_push import build_drain, build_push
+from tests.support import http
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import httpx
 
 SECRET = "whsec_test"
 SEGMENT_ID = 1338065
@@ -33,7 +34,7 @@ class Heap:
         """POST `body`, signed `age` seconds ago unless `header` is given."""
         header = sign(self.secret, body, timestamp_ms=int((time.time() - age) * 1000)) if header is None else header
         sent = {"Content-Type": "application/json", HEADER: header} | (headers or {})
-        return httpx.post(self.address, content=body, headers=sent, timeout=60)
+        return http.post(self.address, content=body, headers=sent)
 
     def sync(
         self,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import queue
 import re
+import runpy
 import subprocess
 import sys
 import threading
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +22,15 @@ from local_stack.store import server_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from multiprocessing.context import ForkServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30.0
+
+# Programs fork from a server that has their modules imported already: a start takes 0.1 s instead of 2 s.
+_FORKSERVER = multiprocessing.get_context("forkserver")
+_FORKSERVER.set_forkserver_preload(["cohort_sync.cli", "gateway.cli"])
+
 _ADDRESS = re.compile(r"http://[\w.\[\]:]+:\d+")
 
 
@@ -33,7 +42,8 @@ class StartError(RuntimeError):
 class Program:
     """A running program of ours; `addresses` are the URLs of its first line, `lines` all that it said."""
 
-    process: subprocess.Popen[str]
+    process: ForkServerProcess
+    output: Path
     addresses: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     _said: queue.Queue[str | None] = field(default_factory=queue.Queue)
@@ -57,18 +67,27 @@ class Program:
     def log(self) -> str:
         return "".join(self.lines)
 
-    def stop(self) -> int:
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def stop(self) -> int | None:
         """SIGTERM; the exit status."""
         self.process.terminate()
-        return self.process.wait(START_SECONDS)
+        return self.wait()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(START_SECONDS)
+        self.wait()
+
+    def wait(self) -> int | None:
+        """The exit status (negative: the signal), once there is one; None after a long wait."""
+        self.process.join(START_SECONDS)
+        return self.process.exitcode
 
     def _listen(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as stream:
+        with self.output.open() as stream:
             for line in stream:
                 self.lines.append(line)
                 self._said.put(line)
@@ -82,19 +101,29 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def start_program(arguments: list[str], settings: Mapping[str, str], *, directory: Path) -> Program:
-    """Run `python ARGUMENTS` in `directory`, its output collected; it does not wait."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=directory,
-        env=environment(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    """Run `python -m ARGUMENTS` in `directory`, its output collected; it does not wait."""
+    output = directory / f"output-{uuid.uuid4().hex[:8]}"
+    os.mkfifo(output)
+    process = _FORKSERVER.Process(
+        target=_run_module, args=(arguments, environment(settings), str(directory), str(output)), daemon=True
     )
-    program = Program(process)
+    process.start()
+    program = Program(process, output)
     threading.Thread(target=program._listen, daemon=True).start()
     return program
+
+
+def _run_module(arguments: list[str], settings: dict[str, str], directory: str, output: str) -> None:
+    descriptor = os.open(output, os.O_WRONLY)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(settings)
+    sys.argv[1:] = arguments[1:]
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
 @contextlib.contextmanager
@@ -105,7 +134,7 @@ def running(arguments: list[str], settings: Mapping[str, str], *, directory: Pat
         program.addresses = _ADDRESS.findall(program.wait_for_line("listening on"))
         yield program
     finally:
-        if program.process.poll() is None:
+        if program.process.is_alive():
             program.stop()
 
 
@@ -118,7 +147,7 @@ def cohort_sync(directory: Path, settings: Mapping[str, str]) -> Iterator[Progra
         "DATA_DIR": str(directory / "data"),
         "ACCOUNT_ID": "123456",
     }
-    with running(["-m", "cohort_sync", "serve"], defaults | dict(settings), directory=directory) as program:
+    with running(["cohort_sync", "serve"], defaults | dict(settings), directory=directory) as program:
         yield program
 
 
@@ -130,7 +159,7 @@ def gateway(directory: Path, settings: Mapping[str, str]) -> Iterator[Program]:
         "DATA_DIR": str(directory / "data"),
         "SETTINGS_FILE": str(ROOT / "examples" / "settings.json"),
     }
-    with running(["-m", "gateway", "serve"], defaults | dict(settings), directory=directory) as program:
+    with running(["gateway", "serve"], defaults | dict(settings), directory=directory) as program:
         yield program
 
 

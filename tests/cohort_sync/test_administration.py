@@ -1,0 +1,124 @@
+"""The admin API, the program `cohort-sync segments` and the admin script."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import http
+from tests.support.processes import ROOT, environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cohort_sync.conftest import Service
+
+VWO_ID = "67c858b8b8556:1741183160"
+
+
+def run(service: Service, *arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    port = service.admin_address.rpartition(":")[2]
+    settings = service.settings | {
+        "COHORT_SYNC_ADMIN_PORT": port,
+        "ACCOUNT_ID": "123456",
+        "DATA_DIR": str(directory / "data"),
+        "COLUMNS": "200",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+SEGMENTS = ("-m", "cohort_sync", "segments")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
+def test_every_call_needs_the_token(service: Service, headers: dict[str, str]) -> None:
+    answer = http.get(f"{service.admin_address}/admin/api/v1/lists", headers=headers)
+    assert (answer.status_code, answer.json()["reason"]) == (401, "unauthorized")
+
+
+def test_an_alias_is_set_and_found_and_belongs_to_one_list(service: Service) -> None:
+    service.heap.sync(add=["a"])
+    service.heap.sync(add=["b"], segment_id=2, name="Others")
+    path = "/admin/api/v1/lists/123456/heap_premium_users"
+    assert VWO_ID in service.admin("PATCH", path, json={"aliases": [VWO_ID]}).json()["aliases"]
+    assert service.described(VWO_ID)["list_id"] == "heap_premium_users"
+    others = "/admin/api/v1/lists/123456/heap_others"
+    taken = service.admin("PATCH", others, json={"aliases": [VWO_ID]})
+    assert (taken.status_code, taken.json()["reason"]) == (409, "alias_taken")
+    assert service.admin("PATCH", others, json={"aliases": ["heap_premium_users"]}).status_code == 409
+
+
+def test_the_segments_own_id_is_an_alias(service: Service) -> None:
+    service.heap.sync(add=["a"])
+    assert service.described("1338065")["list_id"] == "heap_premium_users"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/admin/api/v1/lists/123456/nothing", None, 404),
+        ("GET", "/admin/api/v1/lists/a%20b/nothing", None, 400),
+        ("GET", "/admin/api/v1/lists/123456/bad%7Bid%7D", None, 400),
+        ("PATCH", "/admin/api/v1/lists/123456/heap_premium_users", {"aliases": ["a b"]}, 400),
+        ("PATCH", "/admin/api/v1/lists/123456/heap_premium_users", {"alias": ["a"]}, 400),
+        ("PATCH", "/admin/api/v1/lists/123456/heap_premium_users", {"aliases": "a"}, 400),
+    ],
+)
+def test_bad_calls_get_clear_errors(
+    service: Service, method: str, path: str, body: dict[str, object] | None, status: int
+) -> None:
+    service.heap.sync(add=["a"])
+    answer = service.admin(method, path, json=body)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "reason"}
+
+
+def test_the_command_sets_and_removes_aliases(service: Service, tmp_path: Path) -> None:
+    service.heap.sync(add=["a"])
+    done = run(service, *SEGMENTS, "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert VWO_ID in done.stdout
+    done = run(service, *SEGMENTS, "set", VWO_ID, "--remove-alias", VWO_ID, "--json", directory=tmp_path)
+    assert json.loads(done.stdout)["aliases"] == ["1338065"]
+
+
+def test_the_command_says_what_is_wrong(service: Service, tmp_path: Path) -> None:
+    unknown = run(service, *SEGMENTS, "set", "nothing", "--alias", "x", directory=tmp_path)
+    assert unknown.returncode == 2
+    assert "has no list nothing" in unknown.stderr
+    service.program.stop()
+    gone = run(service, *SEGMENTS, "set", "nothing", "--alias", "x", directory=tmp_path)
+    assert gone.returncode == 2
+    assert "start it with scripts/serve" in gone.stderr
+
+
+@pytest.mark.parametrize("program", [(*SEGMENTS, "list"), (str(ROOT / "scripts" / "list_segments.py"),)])
+def test_the_table_of_segments(service: Service, tmp_path: Path, program: tuple[str, ...]) -> None:
+    empty = run(service, *program, directory=tmp_path)
+    assert "No segment has been synced yet" in empty.stdout
+    assert "send_sample_push" in empty.stdout
+    service.heap.sync(add=["a", "b"])
+    run(service, *SEGMENTS, "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
+    table = run(service, *program, directory=tmp_path).stdout
+    for shown in ("123456", "heap_premium_users", "1338065", "Premium Users", "delta", "synced", VWO_ID, " 2 "):
+        assert shown in table
+    assert json.loads(run(service, *program, "--json", directory=tmp_path).stdout)[0]["members"] == 2
+
+
+def test_the_table_without_a_store_says_how_to_start_one(service: Service, tmp_path: Path) -> None:
+    service.settings["REDIS_URL"] = f"unix://{tmp_path}/none"
+    done = run(service, *SEGMENTS, "list", directory=tmp_path)
+    assert done.returncode == 2
+    assert "scripts/serve" in done.stderr

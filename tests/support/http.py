@@ -1,0 +1,21 @@
+"""The HTTP client of the tests: plain HTTP to loopback, a connection a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+
+def request(method: str, url: str, **options: Any) -> httpx.Response:
+    # Without `verify=False` each call would load the system's certificates, which costs more than the request.
+    with httpx.Client(verify=False, timeout=60) as client:  # noqa: S501 - plain HTTP
+        return client.request(method, url, **options)
+
+
+def get(url: str, **options: Any) -> httpx.Response:
+    return request("GET", url, **options)
+
+
+def post(url: str, **options: Any) -> httpx.Response:
+    return request("POST", url, **options)
