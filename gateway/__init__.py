@@ -1,0 +1,1 @@
+"""The read side: everything that the SDKs of VWO ask a gateway."""

@@ -1,0 +1,209 @@
+"""`/check-attribute`, as the SDKs ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from attribute_lists.membership import Membership
+from foundation.store import connect
+from gateway.check import AT_ONCE, ERROR, OVERLOADED, Checks
+from gateway.flag_settings import ServedSettings
+from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
+from tests.gateway.conftest import ACCOUNT, Lists, Wire
+from tests.support import processes
+from tests.support.processes import StoreServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIST = "heap_premium_users"
+
+
+def checks_of(membership: Membership, metrics: Metrics | None = None) -> Checks:
+    metrics = metrics or Metrics()
+    return Checks(membership, ServedSettings(None, metrics), metrics, default_account=ACCOUNT)
+
+
+def test_a_member_is_in_and_others_are_not(wire: Wire, lists: Lists) -> None:
+    lists.put(LIST, "alice")
+    member = wire.check(f"attribute=alice&listId={LIST}&accountId={ACCOUNT}")
+    other = wire.check(f"attribute=bob&listId={LIST}&accountId={ACCOUNT}")
+    assert (member.status, member.body, member.state) == (200, b"true", "in")
+    assert (other.status, other.body, other.state) == (200, b"false", "not_in")
+    for answer in (member, other):
+        assert answer.headers["content-type"] == "application/json; x=application/javascript"
+        assert answer.headers["content-length"] == str(len(answer.body))
+        assert answer.headers["keep-alive"].startswith("timeout=")
+
+
+@pytest.mark.parametrize(
+    ("member", "sent"),
+    [
+        ("42", "42"),
+        ("true", "true"),
+        ("null", "null"),
+        ("a,b", "a,b"),
+        ("a+b@x.com", "a+b@x.com"),
+        ("a+b@x.com", "a%2Bb%40x.com"),
+        ("a b@x.com", "a+b@x.com"),
+        ("a b", "a%20b"),
+        ("a&b", "a&b"),
+        ("a&b", "a%26b"),
+        ("a&listId=other", "a&listId=other"),
+        ("a#b", "a%23b"),
+        ("José", "Jos%C3%A9"),
+        ("José", "Jos%E9"),
+        ("JosÃ©", "Jos%C3%83%C2%A9"),
+        ("中文\t", quote("中文\t")),
+        ("100%", "100%"),
+        ("5B1AFB67-FB4E", "5B1AFB67-FB4E"),
+    ],
+)
+def test_every_value_that_arrives_finds_its_member(wire: Wire, lists: Lists, member: str, sent: str) -> None:
+    lists.put(LIST, member)
+    assert wire.check(f"attribute={sent}&listId={LIST}&accountId={ACCOUNT}").body == b"true"
+
+
+def test_what_follows_a_raw_hash_is_lost_but_the_answer_stays_in_shape(wire: Wire, lists: Lists) -> None:
+    lists.put(LIST, "a#b", "a")
+    answer = wire.check(f"attribute=a#b&listId={LIST}&accountId={ACCOUNT}")
+    assert (answer.status, answer.body, answer.state) == (200, b"false", "incomplete")
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ("attribute=alice&listId=nowhere", "unknown_list"),
+        ("attribute=alice&listId=bad%20id%7B%7D", "unknown_list"),
+        ("attribute=alice&listId=%FF%00", "unknown_list"),
+        (f"attribute=alice&listId={LIST}&accountId=bad%3Aaccount", "unknown_list"),
+        (f"attribute=alice&listId={LIST}&accountId=999", "unknown_list"),
+        ("attribute=alice&listId=sleeping", "inactive_list"),
+        ("attribute=alice", "incomplete"),
+        (f"listId={LIST}", "incomplete"),
+        (f"attribute=&listId={LIST}", "incomplete"),
+        ("attribute=alice&listId=", "incomplete"),
+        ("", "incomplete"),
+        ("%%%&&==", "incomplete"),
+    ],
+)
+def test_whatever_is_asked_the_answer_is_200_false(wire: Wire, lists: Lists, query: str, state: str) -> None:
+    lists.put(LIST, "alice")
+    lists.put("sleeping", "alice", active=False)
+    answer = wire.check(query)
+    assert (answer.status, answer.body, answer.state) == (200, b"false", state)
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/check-attribute", "/as01/check-attribute"])
+def test_head_and_one_segment_in_front_are_understood(wire: Wire, lists: Lists, path: str, method: str) -> None:
+    lists.put(LIST, "alice")
+    answer = wire.get(f"{path}?attribute=alice&listId={LIST}", method=method)
+    assert (answer.status, answer.state, answer.headers["content-length"]) == (200, "in", "4")
+    assert answer.body == (b"true" if method == "GET" else b"")
+
+
+def test_a_list_answers_to_its_aliases(wire: Wire, lists: Lists) -> None:
+    lists.put(LIST, "alice")
+    assert wire.check("attribute=alice&listId=67c858b8b8556:1741183160").state == "unknown_list"
+    lists.alias("67c858b8b8556:1741183160", LIST)
+    assert wire.check("attribute=alice&listId=67c858b8b8556:1741183160").body == b"true"
+    assert wire.check("attribute=bob&listId=67c858b8b8556%3A1741183160").state == "not_in"
+    assert wire.check("attribute=alice&listId=67c858b8b8556:1741183160&accountId=999").state == "unknown_list"
+
+
+def test_an_account_sees_its_own_lists_only(wire: Wire, lists: Lists) -> None:
+    lists.put(LIST, "alice")
+    lists.put(LIST, "bob", account="999")
+    assert wire.check(f"attribute=alice&listId={LIST}&accountId=999").body == b"false"
+    assert wire.check(f"attribute=bob&listId={LIST}&accountId=999").body == b"true"
+    assert wire.check(f"attribute=bob&listId={LIST}").body == b"false"
+
+
+def test_account_then_sdk_key_then_default_tell_whose_list_it_is(store_url: str, tmp_path: Path, lists: Lists) -> None:
+    lists.put(LIST, "of-settings")
+    lists.put(LIST, "of-default", account="777")
+    lists.put(LIST, "of-parameter", account="999")
+    with processes.gateway(tmp_path, {"REDIS_URL": store_url, "ACCOUNT_ID": "777"}) as program:
+        wire = Wire(program.address)
+        for member, more in (
+            ("of-default", ""),
+            ("of-default", "&sdkKey=of_another_environment"),
+            ("of-settings", "&sdkKey=sample_sdk_key"),
+            ("of-parameter", "&accountId=999&sdkKey=sample_sdk_key"),
+        ):
+            assert wire.check(f"attribute={member}&listId={LIST}{more}").body == b"true"
+
+
+def test_without_anything_that_names_an_account_a_check_is_incomplete(store_url: str, tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, {"REDIS_URL": store_url, "SETTINGS_FILE": ""}) as program:
+        wire = Wire(program.address)
+        assert wire.check(f"attribute=alice&listId={LIST}").state == "incomplete"
+        assert wire.check(f"attribute=alice&listId={LIST}&accountId={ACCOUNT}").state == "unknown_list"
+
+
+@pytest.fixture
+def own_store() -> Iterator[StoreServer]:
+    """A store that the test may kill."""
+    with tempfile.TemporaryDirectory(prefix="store") as directory:
+        server = StoreServer(Path(directory))
+        server.start()
+        yield server
+        server.kill()
+
+
+def test_while_the_store_is_down_checks_answer_false_and_recover_with_it(
+    own_store: StoreServer, tmp_path: Path
+) -> None:
+    with own_store.client() as client:
+        Lists(client).put(LIST, "alice")
+    with processes.gateway(tmp_path, {"REDIS_URL": own_store.url}) as program:
+        wire = Wire(program.address)
+        query = f"attribute=alice&listId={LIST}"
+        assert wire.check(query).body == b"true"
+        own_store.kill()
+        answer = wire.check(query)
+        assert (answer.status, answer.body, answer.state) == (200, b"false", "store_down")
+        assert answer.headers["content-type"] == "application/json; x=application/javascript"
+        own_store.start()
+        assert wire.check(query).body == b"true"
+
+
+async def test_a_burst_waits_its_turn_instead_of_exhausting_the_connections(
+    store_url: str, lists: Lists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists.put(LIST, "alice")
+    # Wide, so that a slow machine does not decide: redis-py's pool refuses the 101st connection at once.
+    monkeypatch.setattr("gateway.check._PATIENCE_SECONDS", 60.0)
+    client = connect(GatewaySettings(_env_file=None, redis_url=store_url), timeout=60.0, retries=0)
+    checks = checks_of(Membership(client, deadline=60.0))
+    query = f"attribute=alice&listId={LIST}".encode()
+    assert set(await asyncio.gather(*(checks.answer(query) for _ in range(300)))) == {"in"}
+    await client.aclose()
+
+
+async def test_a_check_that_gets_no_turn_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck(Membership):
+        async def check(self, *_: object) -> Any:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("gateway.check._PATIENCE_SECONDS", 0.01)
+    checks = checks_of(Stuck(store=object()))  # type: ignore[arg-type] # never asked
+    states = await asyncio.gather(*(checks.answer(b"attribute=a&listId=l") for _ in range(AT_ONCE + 1)))
+    assert set(states) == {OVERLOADED}
+
+
+async def test_a_fault_of_ours_is_false_and_counted() -> None:
+    metrics = Metrics()
+    membership = Membership(store=object())  # type: ignore[arg-type] # no store at all: asking it raises
+    checks = checks_of(membership, metrics)
+    assert await checks.answer(b"attribute=a&listId=l") == ERROR
+    assert metrics.registry.get_sample_value("cohort_gateway_checks_total", {"state": ERROR}) == 1

@@ -1,0 +1,141 @@
+"""What a value on the wire may mean."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from gateway.readings import Question, read_question, readings_of
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+LATIN_1 = st.text(st.characters(max_codepoint=255), min_size=1)
+
+
+def utf8(*texts: str) -> list[bytes]:
+    return [text.encode() for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("value", "meanings"),
+    [
+        (b"alice", utf8("alice")),
+        (b"42", utf8("42")),
+        (b"a,b", utf8("a,b")),
+        (b"a@x.com", utf8("a@x.com")),
+        (b"a+b@x.com", utf8("a+b@x.com", "a b@x.com")),
+        (b"a%2Bb", utf8("a+b")),
+        (b"a%20b", utf8("a b")),
+        (b"a%20b+c", utf8("a b+c", "a b c")),
+        (b"Jos\xe9", utf8("José")),
+        ("José".encode(), utf8("José", "JosÃ©")),
+        (b"Jos%C3%A9", utf8("José", "JosÃ©")),
+        (b"Jos%e9", utf8("José")),
+        (b"Jos\xe9+x", utf8("José+x", "José x")),
+        (b"%E4%B8%AD", utf8("中", "ä\xb8\xad")),
+        (b"%ED%A0%80", utf8("í\xa0\x80")),  # half of a surrogate pair is no UTF-8
+        (b"100%", utf8("100%")),
+        (b"50%off", utf8("50%off")),
+        (b"%zz%41", utf8("%zzA")),
+        (b"a#b", utf8("a#b")),
+        (b"", []),
+    ],
+)
+def test_each_value_has_every_reading_that_decodes(value: bytes, meanings: list[bytes]) -> None:
+    assert readings_of(value) == meanings
+
+
+@pytest.mark.parametrize(
+    ("query", "question"),
+    [
+        (b"attribute=a&listId=l&accountId=1", Question([b"a"], "l", "1", None)),
+        (b"attribute=a&listId=l", Question([b"a"], "l", None, None)),
+        (b"attribute=a&listId=l&sdkKey=k&accountId=1", Question([b"a"], "l", "1", "k")),
+        (b"attribute=a&b&listId=l&accountId=1", Question([b"a&b"], "l", "1", None)),
+        (b"attribute=a&listId=other&listId=l&accountId=1", Question([b"a&listId=other"], "l", "1", None)),
+        (b"attribute=a&accountId=9&listId=l&accountId=1", Question([b"a&accountId=9"], "l", "1", None)),
+        (b"attribute=a&attribute=b&listId=l", Question([b"a&attribute=b"], "l", None, None)),
+        (b"attribute=a=b&listId=l", Question([b"a=b"], "l", None, None)),
+        (b"attribute=a#b&listId=l&accountId=1", Question([b"a#b"], "l", "1", None)),
+        (b"attribute=a&listId=67c8:17&accountId=1", Question([b"a"], "67c8:17", "1", None)),
+        (b"attribute=a&listId=67c8%3A17", Question([b"a"], "67c8:17", None, None)),
+        (b"attribute=a&listId=l&sn=x&random=0.1", Question([b"a"], "l", None, None)),
+    ],
+)
+def test_the_value_ends_at_the_last_list_id(query: bytes, question: Question) -> None:
+    assert read_question(query) == question
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"listId=l&attribute=a&accountId=1&sdkKey=k",
+        b"listId=l&accountId=1&sdkKey=k&attribute=a",
+        b"accountId=1&attribute=a&listId=l&sdkKey=k",
+        b"accountId=1&sdkKey=k&attribute=a&listId=l",
+        b"attribute=a&accountId=1&sdkKey=k&listId=l",
+        b"attribute=a&sdkKey=k&listId=l&accountId=1",
+        b"sn=x&accountId=1&listId=l&attribute=a&sdkKey=k",
+    ],
+)
+def test_parameters_may_come_in_any_order(query: bytes) -> None:
+    question = read_question(query)
+    assert question.readings[0] == b"a"
+    assert question[1:] == ("l", "1", "k")
+
+
+def test_an_account_before_the_list_id_may_belong_to_the_value() -> None:
+    question = read_question(b"attribute=a&accountId=1&listId=l")
+    assert question == Question([b"a", b"a&accountId=1"], "l", "1", None)
+
+
+def test_a_list_id_before_the_value_is_the_genuine_one() -> None:
+    question = read_question(b"listId=l&attribute=a&listId=other")
+    assert question == Question([b"a&listId=other"], "l", None, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "question"),
+    [
+        (b"", Question([], None, None, None)),
+        (b"attribute=a", Question([b"a"], None, None, None)),
+        (b"attribute=", Question([], None, None, None)),
+        (b"attribute=&listId=l", Question([], "l", None, None)),
+        (b"attribute=a&listId=", Question([b"a"], None, None, None)),
+        (b"listId=l&accountId=1", Question([], "l", "1", None)),
+        (b"attribute=a&listId=l&accountId=&sdkKey=", Question([b"a"], "l", None, None)),
+        (b"myattribute=a&listId=l", Question([], "l", None, None)),
+        (b"&&&=&%&", Question([], None, None, None)),
+    ],
+)
+def test_what_is_missing_or_empty_is_none(query: bytes, question: Question) -> None:
+    assert read_question(query) == question
+
+
+@given(TEXT)
+@example("a&listId=b")
+@example("%41+é\x00中")
+def test_whatever_was_percent_encoded_is_read_back(text: str) -> None:
+    for encode in (quote, quote_plus, lambda value: quote(value, safe="")):
+        question = read_question(f"attribute={encode(text)}&listId=l&accountId=1".encode())
+        assert text.encode() in question.readings
+        assert question[1:] == ("l", "1", None)
+
+
+@given(LATIN_1)
+@example("a&listId=b")
+@example("José#1&accountId=2")
+def test_whatever_node_sends_raw_is_read_back(text: str) -> None:
+    raw = text.encode("latin-1")
+    assume(readings_of(raw.replace(b"+", b"")) == readings_of(quote(raw.replace(b"+", b""), safe="").encode()))
+    question = read_question(b"attribute=" + raw + b"&listId=l&accountId=1")
+    assert text.encode() in question.readings
+    assert question[1:3] == ("l", "1")
+
+
+@given(st.binary())
+def test_rubbish_is_read_without_an_error_and_every_reading_is_utf8(query: bytes) -> None:
+    for reading in read_question(b"attribute=" + query).readings + read_question(query).readings:
+        assert reading.decode().encode() == reading
