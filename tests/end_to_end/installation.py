@@ -1,0 +1,129 @@
+"""A whole installation of real processes: the store, the gateway, cohort-sync. And Heap, written from its contract."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+import re
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tests.support.http import post
+from tests.support.processes import ROOT, StoreServer, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SECRET = "whsec_end_to_end"
+ACCOUNT = "123456"
+LIST = "heap_premium_users"
+
+_ADDRESS = re.compile(r"http://[\w.\[\]:]+:\d+")
+
+
+class Installation:
+    """All state lies in `directory`, so what is killed can be started again and knows what it knew.
+
+    The programs are started as an operator starts them, `python -m <package> serve`, each in a process of its own.
+    """
+
+    def __init__(self, directory: Path, store_directory: Path) -> None:
+        self.gateway = ""
+        self.webhook = ""
+        self._directory = directory
+        self._store = StoreServer(store_directory)
+        self._programs: list[subprocess.Popen[str]] = []
+        self._tasks = itertools.count(1)
+
+    def start(self) -> None:
+        self._store.start()
+        shared = {
+            "REDIS_URL": self._store.url,
+            "DATA_DIR": str(self._directory / "data"),
+            "SETTINGS_FILE": str(ROOT / "examples" / "settings.json"),
+        }
+        receiver = {"COHORT_SYNC_PORT": "0", "COHORT_SYNC_ADMIN_PORT": "0", "HEAP_WEBHOOK_SECRET": SECRET}
+        programs = {
+            "gateway": self._start("gateway", shared | {"PORT": "0"}),
+            "cohort_sync": self._start("cohort_sync", shared | receiver),
+        }
+        self.gateway, webhook = (self._address(package, program) for package, program in programs.items())
+        self.webhook = f"{webhook}/webhooks/heap"
+
+    def kill(self) -> None:
+        """SIGKILL to everything, the store too. Nobody gets to say goodbye."""
+        for program in self._programs:
+            program.kill()
+        self._store.kill()
+        for program in self._programs:
+            program.wait()
+            if program.stdout is not None:
+                program.stdout.close()
+        self._programs.clear()
+
+    def push(
+        self,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        *,
+        segment: str = "Premium Users",
+        task: str | None = None,
+        page: int = 1,
+        pages: int = 1,
+    ) -> None:
+        """Send one signed page as Heap does, and see it acknowledged."""
+        body = json.dumps(
+            {
+                "action_type": "segment.users.sync",
+                "customer_config": {"fields": []},
+                "data": {
+                    "segment": {"id": 1338065, "name": segment},
+                    "sync_info": {
+                        "page_number": page,
+                        "total_pages": pages,
+                        "sync_task_id": task or f"end-to-end-{next(self._tasks)}",
+                    },
+                    "remove": [{"id": member} for member in remove],
+                    "add": [{"id": member} for member in add],
+                },
+            },
+            separators=(",", ":"),
+        ).encode()
+        # Signed here from the contract and not by our own code, which might be wrong on both sides.
+        timestamp = str(int(time.time() * 1000))
+        digest = hmac.new(SECRET.encode(), timestamp.encode() + body, hashlib.sha256).digest()
+        signature = f"ts:{timestamp},hmac:{base64.b64encode(digest).decode()}"
+        headers = {"Content-Type": "application/json", "Heap-Hash": signature}
+        answer = post(self.webhook, content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+    def log(self, package: str) -> str:
+        return (self._directory / f"{package}.log").read_text()
+
+    def _start(self, package: str, settings: dict[str, str]) -> subprocess.Popen[str]:
+        with (self._directory / f"{package}.log").open("a") as log:
+            program = subprocess.Popen(
+                [sys.executable, "-m", package, "serve"],
+                cwd=self._directory,
+                env=environment(settings),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._programs.append(program)
+        return program
+
+    def _address(self, package: str, program: subprocess.Popen[str]) -> str:
+        """What the program prints first once it listens. Its end of the pipe closes when it dies before that."""
+        assert program.stdout is not None
+        line = program.stdout.readline()
+        addresses = _ADDRESS.findall(line)
+        assert addresses, f"{package} said {line!r}; its log: {self.log(package)}"
+        return str(addresses[0])

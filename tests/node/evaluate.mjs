@@ -1,0 +1,4 @@
+import { init } from 'vwo-fme-node-sdk';
+import driver from './driver.cjs';
+
+await driver.evaluate(init);
