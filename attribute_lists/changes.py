@@ -1,75 +1,52 @@
-"""Apply the changes of a segment to its list."""
+"""Apply changes to lists: pages of sync tasks, drains, modes, so that every order of arrival ends in the same list.
+
+A change is planned on the list's ledger and made in guarded steps. Up to `ONE_TRANSACTION` members go in one step. A
+larger page is entered first (with its body, so that other receivers reckon with it), applied in slices, and marked as
+applied at the end: cut short, it is completed by applying it again.
+"""
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from attribute_lists import keys
+from attribute_lists.bodies import pack
+from attribute_lists.ledgers import Ledgers, fields_of
+from attribute_lists.order import PageNote
+from attribute_lists.scripts import ConflictingChangeError, ListScripts
+from attribute_lists.settling import Bodies
+from attribute_lists.work import ListName, Ordering, Work
+from foundation.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable
 
+    from attribute_lists.bodies import Names
+    from attribute_lists.order import Mode, Task
     from foundation.store import Store
 
 ONE_TRANSACTION = 1000  # members; what a page may hold to be applied in one go
-SLICE = 500  # members; of larger pages, so that no check waits behind one for long
-REMEMBERED_SECONDS = 30 * 86400  # how long an applied body is known; longer than any signature is accepted
-
-# KEYS applied, members, task-pages, about
-# ARGV body hash, now (ms), remembered since (ms), task, page, total, skipped, added and removed by earlier slices,
-#      number of members to add, these members, members to remove
-# Applies what is left of a page and the mark that it was applied, as one step. Answers false for a repeated body.
-_FINISH = """
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return false end
-local last_added = 10 + tonumber(ARGV[10])
-local added, removed = tonumber(ARGV[8]), tonumber(ARGV[9])
-for first = 11, last_added, 500 do
-  added = added + redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 499, last_added)))
-end
-for first = last_added + 1, #ARGV, 500 do
-  removed = removed + redis.call('SREM', KEYS[2], unpack(ARGV, first, math.min(first + 499, #ARGV)))
-end
-if redis.call('HGET', KEYS[4], 'task') ~= ARGV[4] then
-  redis.call('DEL', KEYS[3])
-  redis.call('HINCRBY', KEYS[4], 'tasks', 1)
-end
-redis.call('SADD', KEYS[3], ARGV[5])
-redis.call('HSET', KEYS[4], 'task', ARGV[4], 'task_total', ARGV[6], 'last_page', ARGV[2])
-redis.call('HINCRBY', KEYS[4], 'added', added)
-redis.call('HINCRBY', KEYS[4], 'removed', removed)
-redis.call('HINCRBY', KEYS[4], 'skipped', ARGV[7])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-return {added, removed}
-"""
-
-# KEYS applied, members, task-pages, about; ARGV mark, now (ms), remembered since (ms)
-_DRAIN = """
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return false end
-local removed = redis.call('SCARD', KEYS[2])
-redis.call('UNLINK', KEYS[2], KEYS[3])
-redis.call('HSET', KEYS[4], 'drained', ARGV[2])
-redis.call('HDEL', KEYS[4], 'task', 'task_total')
-redis.call('HINCRBY', KEYS[4], 'removed', removed)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-return removed
-"""
+_MOST_CONFLICTS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a sync task. Members are UTF-8; `remove` wins over `add`. `skipped` counts members left out."""
+    """One page of a sync task. `digest` stands for its body; `signed_at`: Unix milliseconds; `skipped`: bad members.
+
+    `packed`: the names as `bodies.pack` gives them, where the caller has them already.
+    """
 
     task: str
     number: int
     total: int
-    add: Sequence[bytes]
-    remove: Sequence[bytes]
+    names: Names
     skipped: int
-    body_hash: bytes
+    digest: str
+    signed_at: int
+    packed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,58 +58,182 @@ class Outcome:
     removed: int = 0
 
 
-async def apply_page(store: Store, account: str, list_id: str, page: Page) -> Outcome:
-    """Apply `page` to the list, wholly when this returns; what was applied before has no effect again.
+class Changes:
+    """Every change of lists goes through here. All methods may raise the store's errors and `UnavailableError`.
 
-    Interrupted half-way, a large page is completed by applying it again: adding and removing are idempotent, and only
-    the last slice carries the mark. May raise the store's errors.
+    `mark`, where a method takes one, is remembered together with the change, so that it is known to be applied.
     """
-    applied = keys.applied(account, list_id)
-    removed = set(page.remove)
-    add = [member for member in page.add if member not in removed]
-    remove = list(removed)
-    added_before = removed_before = 0
-    if len(add) + len(remove) > ONE_TRANSACTION:
-        if await store.execute_command("ZSCORE", applied, page.body_hash) is not None:
+
+    def __init__(self, store: Store, ordering: Ordering | None = None) -> None:
+        self._store = store
+        self._ordering = ordering or Ordering()
+        self._ledgers = Ledgers()
+        self._bodies = Bodies(store)
+        self._turns: WeakValueDictionary[ListName, asyncio.Lock] = WeakValueDictionary()
+
+    async def apply_page(self, name: ListName, page: Page) -> Outcome:
+        """Apply `page`, wholly when this returns; what was applied before has no effect again."""
+        return await self._planned(name, lambda work: _apply_page(work, page))
+
+    async def drain(self, name: ListName, *, at: int, mark: str) -> Outcome:
+        """Empty the list as of `at` (ms): tasks placed before it are void. The same or an older drain is a repeat."""
+        return await self._planned(name, lambda work: _drain(work, at, mark))
+
+    async def set_mode(self, name: ListName, mode: Mode) -> None:
+        """Tasks that begin from now on have this mode; those under way keep theirs."""
+
+        async def change(work: Work) -> Outcome:
+            work.ledger.mode = mode
+            await work.note(about={"mode": mode})
+            return Outcome()
+
+        await self._planned(name, change)
+
+    async def accept_snapshot(self, name: ListName) -> bool:
+        """Let the snapshot that waits for the operator go live, however much it shrinks the list. False: none waits."""
+        held = False
+
+        async def change(work: Work) -> Outcome:
+            nonlocal held
+            waiting = [task for task in work.ledger.tasks.values() if task.held]
+            held = held or bool(waiting)
+            for task in sorted(waiting, key=lambda task: task.place):
+                task.accepted = True
+                await work.note(ledger=fields_of(work.ledger, tasks=[task]))
+                await work.swap_if_complete(task)
+            return Outcome()
+
+        await self._planned(name, change)
+        return held
+
+    async def tend(self, name: ListName) -> None:
+        """Finish what was left: a rebuild cut short, a snapshot whose pages are complete after a quiet time."""
+
+        async def change(work: Work) -> Outcome:
+            if work.ledger.dirty:
+                await work.rebuild()
+            for task in list(work.ledger.tasks.values()):
+                if not task.held:
+                    await work.swap_if_complete(task)
+            return Outcome()
+
+        await self._planned(name, change)
+
+    async def newest_timestamp(self, name: ListName) -> int:
+        """The latest place (ms) in the list's order, -1 where it is empty: no operator's drain may come before it."""
+        newest = -1
+
+        async def look(work: Work) -> Outcome:
+            nonlocal newest
+            ledger = work.ledger
+            newest = max([ledger.drained_at, ledger.base_at, *(task.at for task in ledger.tasks.values())])
+            return Outcome()
+
+        # A step of its own is not needed: one that is planned on an old ledger is refused when it comes.
+        await self._planned(name, look)
+        return newest
+
+    async def _planned(self, name: ListName, make: Callable[[Work], Awaitable[Outcome]]) -> Outcome:
+        """Make a change, planned again whenever somebody else was faster; one at a time for a list in this process."""
+        lock = self._turns.setdefault(name, asyncio.Lock())
+        async with lock:
+            scripts = ListScripts(self._store, *name)
+            for _ in range(_MOST_CONFLICTS):
+                ledger = await self._ledgers.take(name, scripts)
+                work = Work(name, ledger, scripts, self._bodies, self._ordering)
+                try:
+                    outcome = await make(work)
+                except ConflictingChangeError:
+                    continue
+                if not work.spoilt:
+                    self._ledgers.keep(name, ledger)
+                return outcome
+        raise UnavailableError("too many changes of this list at once; send this again later", reason="contended")
+
+
+async def _apply_page(work: Work, page: Page) -> Outcome:
+    ledger = work.ledger
+    if ledger.dirty:
+        await work.rebuild()
+    known = ledger.note_of(page.digest)
+    if known is not None and known.done and page.signed_at >= ledger.tasks[known.task].at:
+        return Outcome(repeated=True)
+    forgotten = ledger.prune(work.now - int(work.ordering.window * 1000))
+    known_task = ledger.tasks.get(page.task)
+    moved = known_task is not None and page.signed_at < known_task.at
+    note = PageNote(page.task, page.number, len(page.names.add), len(page.names.remove))
+    task = ledger.enter(page.digest, note, total=page.total, signed_at=page.signed_at, now=work.now)
+    planned = await work.settling.page(task, page.names, page.digest)
+    counts = {} if known_task else {"tasks": 1}
+    skipped = {} if known else {"skipped": page.skipped}
+    entering: dict[str, Any] = {
+        "counts": counts,
+        "digest": page.digest,
+        "body": pack(page.names) if page.packed is None else page.packed,
+        # Longer than the ledger keeps the page, so that a page that is noted has its body.
+        "body_seconds": int(work.ordering.window * 2) + 3600,
+        # One that is not in the ledger may still have been applied, longer ago than the ledger reaches.
+        "unless_marked": "" if known else page.digest,
+    }
+    in_one = len(planned.add) + len(planned.remove) <= ONE_TRANSACTION
+    if in_one and task.names_members and not task.resettle and not ledger.dirty:
+        note.done = True
+        entering["counts"] = counts | skipped
+        fields = fields_of(ledger, tasks=[task], pages=[page.digest], forgotten=forgotten)
+        done = await work.note(
+            **(entering | {"ledger": fields, "about": _about(work, task), "mark": page.digest}),
+            add=planned.add,
+            remove=planned.remove,
+        )
+        work.spoilt = done.repeated
+        return Outcome(done.repeated, done.added, done.removed)
+    if known is None or moved:  # else it stands there already, and entering it again would only disturb others
+        fields = fields_of(ledger, tasks=[task], pages=[page.digest], forgotten=forgotten)
+        if (await work.note(ledger=fields, **entering)).repeated:
+            work.spoilt = True
             return Outcome(repeated=True)
-        members = keys.members(account, list_id)
-        for part in _slices(add):
-            added_before += await store.execute_command("SADD", members, *part)
-        for part in _slices(remove):
-            removed_before += await store.execute_command("SREM", members, *part)
-        add = remove = []
-    now = int(time.time() * 1000)
-    done: list[int] | None = await store.execute_command(
-        "EVAL",
-        _FINISH,
-        4,
-        *_list_keys(account, list_id),
-        *(page.body_hash, now, now - REMEMBERED_SECONDS * 1000),
-        *(page.task, page.number, page.total, page.skipped),
-        *(added_before, removed_before, len(add)),
-        *add,
-        *remove,
+    staging = None if task.names_members else keys.staging(*work.name, task.id)
+    added, removed = await work.fill(staging, planned, lifetime=int(work.ordering.window) if staging else 0)
+    if ledger.dirty:
+        await work.rebuild()
+    note.done, task.resettle = True, False
+    await work.swap_if_complete(task)
+    await work.note(
+        ledger=fields_of(ledger, tasks=[task], pages=[page.digest]),
+        about=_about(work, task),
+        counts=skipped,
+        mark=page.digest,
     )
-    return Outcome(repeated=True) if done is None else Outcome(added=done[0], removed=done[1])
+    return Outcome(added=added, removed=removed)
 
 
-async def drain_list(store: Store, account: str, list_id: str, *, signed_at: int) -> Outcome:
-    """Empty the list. A drain is known by its time (ms): the same one again has no effect. May raise store errors."""
-    now = int(time.time() * 1000)
-    arguments = (f"drain:{signed_at}", now, now - REMEMBERED_SECONDS * 1000)
-    removed: int | None = await store.execute_command("EVAL", _DRAIN, 4, *_list_keys(account, list_id), *arguments)
-    return Outcome(repeated=True) if removed is None else Outcome(removed=removed)
+def _about(work: Work, task: Task) -> dict[str, str]:
+    """What the page changes in the list's description: the newest task is the one that is shown."""
+    shown = {"last_page": str(work.now)}
+    if task is work.ledger.newest():
+        shown |= {
+            "task": task.id,
+            "task_at": str(task.at),
+            "task_pages": str(len(task.numbers())),
+            "task_total": str(task.total),
+        }
+    return shown
 
 
-def _list_keys(account: str, list_id: str) -> tuple[str, str, str, str]:
-    return (
-        keys.applied(account, list_id),
-        keys.members(account, list_id),
-        keys.task_pages(account, list_id),
-        keys.about(account, list_id),
-    )
-
-
-def _slices(members: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(members), SLICE):
-        yield members[start : start + SLICE]
+async def _drain(work: Work, at: int, mark: str) -> Outcome:
+    ledger = work.ledger
+    if ledger.dirty:
+        await work.rebuild()
+    if not ledger.drain(at):
+        await work.note(mark=mark)
+        return Outcome(repeated=True)
+    about = {"drained": str(at)}
+    if ledger.dirty and not ledger.counting():
+        ledger.dirty = False
+        done = await work.note(ledger=fields_of(ledger), about=about, mark=mark, clear=True)
+        return Outcome(removed=done.removed)
+    await work.note(ledger=fields_of(ledger), about=about)
+    if ledger.dirty:
+        await work.rebuild()
+    await work.note(mark=mark)
+    return Outcome()

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from attribute_lists import keys
 from attribute_lists.definitions import Definitions
+from attribute_lists.order import QUIET_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from foundation.store import Store
-
-QUIET_MS = 15 * 60 * 1000  # a task with missing pages counts as incomplete after this silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,6 @@ async def describe_lists(store: Store, *, stale_after: float) -> list[ListDescri
     for account, list_id in lists:
         pipeline.execute_command("HGETALL", keys.about(account, list_id))
         pipeline.execute_command("SCARD", keys.members(account, list_id))
-        pipeline.execute_command("SCARD", keys.task_pages(account, list_id))
     answers = await pipeline.execute() if lists else []
     now = int(time.time() * 1000)
     return [
@@ -57,11 +55,10 @@ async def describe_lists(store: Store, *, stale_after: float) -> list[ListDescri
             aliases.get(name, []),
             {field.decode(): value.decode() for field, value in about.items()},
             members=members,
-            pages=pages,
             now=now,
             stale_after_ms=int(stale_after * 1000),
         )
-        for name, about, members, pages in zip(lists, answers[::3], answers[1::3], answers[2::3], strict=True)
+        for name, about, members in zip(lists, answers[::2], answers[1::2], strict=True)
     ]
 
 
@@ -71,7 +68,6 @@ def _description(
     about: dict[str, str],
     *,
     members: int,
-    pages: int,
     now: int,
     stale_after_ms: int,
 ) -> ListDescription:
@@ -86,7 +82,7 @@ def _description(
         mode=about.get("mode", "delta"),
         active=about.get("active") == "1",
         members=members,
-        status=_status(about, pages=pages, now=now, stale_after_ms=stale_after_ms),
+        status=_status(about, now=now, stale_after_ms=stale_after_ms),
         task=about.get("task"),
         created=int(about.get("created", 0)),
         last_page=last_page,
@@ -96,12 +92,12 @@ def _description(
     )
 
 
-def _status(about: dict[str, str], *, pages: int, now: int, stale_after_ms: int) -> str:
+def _status(about: dict[str, str], *, now: int, stale_after_ms: int) -> str:
     if about.get("active") != "1" or ("last_page" not in about and "drained" not in about):
         return "waiting"
-    if int(about.get("drained", 0)) >= int(about.get("last_page", 0)):
+    if int(about.get("drained", -1)) > int(about.get("task_at", -1)):
         return "drained"
-    total = int(about.get("task_total", 0))
+    pages, total = int(about.get("task_pages", 0)), int(about.get("task_total", 0))
     silence = now - int(about["last_page"])
     if pages < total:
         return f"syncing {pages}/{total}" if silence <= QUIET_MS else "incomplete"

@@ -32,6 +32,31 @@ def applied(account: str, list_id: str) -> str:
     return f"cg:{{{account}:{list_id}}}:applied"
 
 
-def task_pages(account: str, list_id: str) -> str:
-    """Set of the page numbers seen of the newest sync task."""
-    return f"cg:{{{account}:{list_id}}}:task-pages"
+def ledger(account: str, list_id: str) -> str:
+    """Hash of the bookkeeping that keeps tasks in order; `attribute_lists.ledgers` says what is in it."""
+    return f"cg:{{{account}:{list_id}}}:ledger"
+
+
+def body(account: str, list_id: str, digest: str) -> str:
+    """The members of one page, packed, for as long as the ordering window needs them."""
+    return f"cg:{{{account}:{list_id}}}:body:{digest}"
+
+
+def erased(account: str, list_id: str) -> str:
+    """Sorted set of the persons erased from the account (keyed hashes), by the time (ms) of the erasure."""
+    return f"cg:{{{account}:{list_id}}}:erased"
+
+
+def staging(account: str, list_id: str, task: str) -> str:
+    """Set that a snapshot task gathers its members in until it is whole."""
+    return f"cg:{{{account}:{list_id}}}:staging:{task}"
+
+
+def rebuilding(account: str, list_id: str, attempt: str) -> str:
+    """Set that a list is built again in, from its base; one an attempt, since several receivers may try at once."""
+    return f"cg:{{{account}:{list_id}}}:rebuilding:{attempt}"
+
+
+def discarded(account: str, list_id: str) -> str:
+    """The set that a swap took out of use, for as long as that step lasts."""
+    return f"cg:{{{account}:{list_id}}}:discarded"

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _ALIAS_REFRESH_SECONDS = 60.0
 _RECONNECT_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.05
 
 
 class State(StrEnum):
@@ -94,7 +95,10 @@ class Membership:
         try:
             yield
         finally:
-            task.cancel()
+            # redis-py 8.1 loses a cancellation that comes while it connects, so one may not be enough.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 

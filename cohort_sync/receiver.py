@@ -7,7 +7,8 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
-from attribute_lists.changes import Outcome, Page, apply_page, drain_list
+from attribute_lists.bodies import Names
+from attribute_lists.changes import Changes, Outcome, Page
 from attribute_lists.definitions import Definitions
 from cohort_sync.metrics import Metrics
 from cohort_sync.pushes import DrainPush, SyncPush, parse_push
@@ -32,6 +33,7 @@ class Receiver:
         self.settings = settings
         self.store = store
         self.definitions = Definitions(store)
+        self.changes = Changes(store)
         self.metrics = Metrics()
         self.secrets = settings.webhook_secrets()
         self.admin_token = settings.administration_token()
@@ -48,9 +50,9 @@ class Receiver:
         try:
             list_id = await self.definitions.list_of_segment(account, push.segment_id, push.segment_name, source=SOURCE)
             if isinstance(push, DrainPush):
-                outcome = await drain_list(self.store, account, list_id, signed_at=signed_at)
+                outcome = await self.changes.drain((account, list_id), at=signed_at, mark=f"drain:{signed_at}")
             else:
-                outcome = await apply_page(self.store, account, list_id, _page(push, body))
+                outcome = await self.changes.apply_page((account, list_id), _page(push, body, signed_at))
         except STORE_ERRORS as error:
             log.warning("a push for segment %s waits: store error %s", push.segment_id, type(error).__name__)
             raise UnavailableError("the store is away; send this again later", reason="store_away") from error
@@ -81,15 +83,15 @@ class Receiver:
         )
 
 
-def _page(push: SyncPush, body: bytes) -> Page:
+def _page(push: SyncPush, body: bytes, signed_at: int) -> Page:
     return Page(
         task=push.task,
         number=push.page_number,
         total=push.total_pages,
-        add=push.add,
-        remove=push.remove,
+        names=Names(push.add, push.remove),
         skipped=push.skipped,
-        body_hash=hashlib.sha256(body).digest(),
+        digest=hashlib.blake2b(body, digest_size=16).hexdigest(),
+        signed_at=signed_at,
     )
 
 

@@ -1,0 +1,146 @@
+"""The steps that changes of a list are made of, on the ledger that they are planned on."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from attribute_lists import keys
+from attribute_lists.bodies import Names
+from attribute_lists.ledgers import fields_of
+from attribute_lists.scripts import ConflictingChangeError, Notes
+from attribute_lists.settling import Settling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from attribute_lists.order import Ledger, Task
+    from attribute_lists.scripts import ListScripts, Stepped
+    from attribute_lists.settling import Bodies
+
+ListName = tuple[str, str]
+
+SLICE = 500  # members of a large change, so that no check waits behind one for long
+_REBUILD_SECONDS = 3600  # lifetime of what a rebuild that was cut short leaves
+REMEMBERED_SECONDS = 30 * 86400  # how long an applied body is known: longer than any signature is accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """How long tasks are kept in order (seconds), how much a snapshot may shrink a list, and the key of erasures."""
+
+    window: float = 2 * 86400
+    most_shrink: float = 0.5
+    tag_key: bytes = b""
+
+
+class Work:
+    """One attempt at a change. Any step may find that somebody else was faster (`ConflictingChangeError`).
+
+    `spoilt`: the ledger in memory is not what the store has, though nothing failed.
+    """
+
+    def __init__(
+        self, name: ListName, ledger: Ledger, scripts: ListScripts, bodies: Bodies, ordering: Ordering
+    ) -> None:
+        self.name = name
+        self.ledger = ledger
+        self.ordering = ordering
+        self.settling = Settling(name, ledger, bodies, ordering.tag_key)
+        self.now = int(time.time() * 1000)
+        self.spoilt = False
+        self._scripts = scripts
+        self._bodies = bodies
+
+    async def note(self, *, mark: str = "", unless_marked: str = "", **what: Any) -> Stepped:
+        """One step that changes the ledger, so that whoever planned on the old one plans again.
+
+        `what`: fields of `Notes`, and what `ListScripts.step` takes.
+        """
+        noted = {name: what.pop(name) for name in ("ledger", "about", "counts", "body", "body_seconds") if name in what}
+        expected, self.ledger.version = self.ledger.version, secrets.token_hex(8)
+        notes = self._notes(expected, mark=mark, **noted)
+        return await self._scripts.step(notes, unless_marked=unless_marked, **what)
+
+    async def fill(self, target: str | None, names: Names, *, lifetime: int = 0) -> tuple[int, int]:
+        """Add and remove in slices, with room for others in between; how many were added and removed.
+
+        `target`: another set than the live one, which then lives for `lifetime` seconds.
+        """
+        added = removed = 0
+        for add in _slices(names.add):
+            added += (await self._slice(target, lifetime, add=add)).added
+        for remove in _slices(names.remove):
+            removed += (await self._slice(target, lifetime, remove=remove)).removed
+        return added, removed
+
+    async def _slice(self, target: str | None, lifetime: int, **members: Any) -> Stepped:
+        return await self._scripts.step(self._notes(), target=target, lifetime=lifetime, **members)
+
+    async def rebuild(self) -> None:
+        """Build the list again from its base: in a set of its own, which then goes live in one step."""
+        staging = keys.rebuilding(*self.name, secrets.token_hex(4))
+        try:
+            await self._gather(staging)
+            self.ledger.dirty = False
+            await self._swap(staging, tasks=[])
+        except ConflictingChangeError:
+            await self._scripts.discard(staging)
+            raise
+
+    async def _gather(self, staging: str) -> None:
+        for task in reversed(self.ledger.counting()):
+            removed: set[bytes] = set()
+            for digest, page in task.pages.items():
+                if page.removes:
+                    removed.update((await self._bodies.get(*self.name, digest)).remove)
+            for digest in task.pages:
+                added = (await self._bodies.get(*self.name, digest)).add
+                add = [member for member in self.settling.allowed(added, task) if member not in removed]
+                await self.fill(staging, Names(add, []), lifetime=_REBUILD_SECONDS)
+            await self.fill(staging, Names([], self.settling.allowed(removed, task)), lifetime=_REBUILD_SECONDS)
+
+    async def swap_if_complete(self, task: Task) -> None:
+        """A snapshot whose pages are all here goes live, unless that would shrink the list too much."""
+        ledger = self.ledger
+        if task.mode != "snapshot" or task.swapped or not task.is_complete(self.now):
+            return
+        staging = keys.staging(*self.name, task.id)
+        if ledger.is_void(task):  # what it would replace is newer
+            task.swapped, task.held = True, False
+            await self.note(ledger=fields_of(ledger, tasks=[task]), about={"held": ""}, target=staging, clear=True)
+            return
+        live, staged = await self._scripts.sizes(staging)
+        if not task.accepted and live > 0 and (live - staged) / live > self.ordering.most_shrink:
+            task.held = True
+            await self.note(ledger=fields_of(ledger, tasks=[task]), about={"held": f"{live} {staged}"})
+            return
+        # Tasks placed after the snapshot count on top of it: where there are some, the swap alone would lose them.
+        ledger.dirty = any(other.place > task.place for other in ledger.counting())
+        ledger.swap(task)
+        if ledger.dirty:
+            await self.note(ledger=fields_of(ledger, tasks=[task]), about={"held": ""})
+            await self.rebuild()
+            await self._scripts.discard(staging)
+        else:
+            await self._swap(staging, tasks=[task])
+
+    async def _swap(self, staging: str, *, tasks: list[Task]) -> None:
+        expected, self.ledger.version = self.ledger.version, secrets.token_hex(8)
+        notes = self._notes(expected, ledger=fields_of(self.ledger, tasks=tasks), about={"held": ""})
+        await self._scripts.swap(notes, staging=staging)
+
+    def _notes(self, expected: str | None = None, **noted: Any) -> Notes:
+        """Notes on the ledger as it is (`expected`: as it was before this step); they change nothing by themselves."""
+        version = self.ledger.version
+        since = self.now - REMEMBERED_SECONDS * 1000
+        return Notes(
+            version if expected is None else expected, version, now=self.now, forget_marks_before=since, **noted
+        )
+
+
+def _slices(members: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(members), SLICE):
+        yield members[start : start + SLICE]
