@@ -36,7 +36,8 @@ _MOST_CONFLICTS = 200
 class Page:
     """One page of a sync task. `digest` stands for its body; `signed_at`: Unix milliseconds; `skipped`: bad members.
 
-    `packed`: the names as `bodies.pack` gives them, where the caller has them already.
+    `packed`: the names as `bodies.pack` gives them, where the caller has them already. `mode`: that of its task, should
+    it be the first page of one; None: that of the list.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Page:
     digest: str
     signed_at: int
     packed: bytes | None = None
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,26 @@ class Changes:
         """Empty the list as of `at` (ms): tasks placed before it are void. The same or an older drain is a repeat."""
         return await self._planned(name, lambda work: _drain(work, at, mark))
 
-    async def set_mode(self, name: ListName, mode: Mode) -> None:
+    async def set_mode(self, name: ListName, mode: Mode, *, mark: str = "") -> None:
         """Tasks that begin from now on have this mode; those under way keep theirs."""
 
         async def change(work: Work) -> Outcome:
             work.ledger.mode = mode
-            await work.note(about={"mode": mode})
+            await work.note(about={"mode": mode}, mark=mark)
             return Outcome()
 
         await self._planned(name, change)
 
-    async def accept_snapshot(self, name: ListName) -> bool:
+    async def describe(self, name: ListName, about: dict[str, str], *, mark: str = "") -> None:
+        """Set fields of the list's description."""
+
+        async def change(work: Work) -> Outcome:
+            await work.note(about=about, mark=mark)
+            return Outcome()
+
+        await self._planned(name, change)
+
+    async def accept_snapshot(self, name: ListName, *, mark: str = "") -> bool:
         """Let the snapshot that waits for the operator go live, however much it shrinks the list. False: none waits."""
         held = False
 
@@ -101,10 +112,44 @@ class Changes:
                 task.accepted = True
                 await work.note(ledger=fields_of(work.ledger, tasks=[task]))
                 await work.swap_if_complete(task)
+            await work.note(mark=mark)
             return Outcome()
 
         await self._planned(name, change)
         return held
+
+    async def erase(self, name: ListName, member: bytes | None, *, tag: bytes, at: int, mark: str = "") -> bool:
+        """Take a person out of the list for good: whatever a task placed before `at` (ms) says of them is void.
+
+        `tag`: `tag_of` the person. `member` may be None when only the tag is left of them (a replay): what names them
+        is then left out as it is applied. True: they were a member.
+        """
+        found = False
+
+        async def change(work: Work) -> Outcome:
+            nonlocal found
+            work.ledger.erased[tag] = max(at, work.ledger.erased.get(tag, 0))
+            done = await work.note(erased={tag: at}, remove=[member] if member else [], mark=mark)
+            found = found or done.removed > 0
+            if member is not None:
+                await work.erase_from_bodies(member)
+            return Outcome(removed=done.removed)
+
+        await self._planned(name, change)
+        return found
+
+    async def delete(self, name: ListName, *, at: int, mark: str = "") -> None:
+        """Empty the list and forget its description. What came before `at` (ms) stays void, should it come again."""
+
+        async def change(work: Work) -> Outcome:
+            work.ledger.drain(at)
+            work.ledger.dirty = False
+            forgotten = work.ledger.prune(at + 1)
+            await work.note(ledger=fields_of(work.ledger, forgotten=forgotten), mark=mark, clear=True)
+            await work.forget_description()
+            return Outcome()
+
+        await self._planned(name, change)
 
     async def tend(self, name: ListName) -> None:
         """Finish what was left: a rebuild cut short, a snapshot whose pages are complete after a quiet time."""
@@ -113,7 +158,7 @@ class Changes:
             if work.ledger.dirty:
                 await work.rebuild()
             for task in list(work.ledger.tasks.values()):
-                if not task.held:
+                if not task.held or work.ledger.is_void(task):
                     await work.swap_if_complete(task)
             return Outcome()
 
@@ -157,12 +202,13 @@ async def _apply_page(work: Work, page: Page) -> Outcome:
         await work.rebuild()
     known = ledger.note_of(page.digest)
     if known is not None and known.done and page.signed_at >= ledger.tasks[known.task].at:
+        await work.confirm(mark=page.digest)
         return Outcome(repeated=True)
     forgotten = ledger.prune(work.now - int(work.ordering.window * 1000))
     known_task = ledger.tasks.get(page.task)
     moved = known_task is not None and page.signed_at < known_task.at
     note = PageNote(page.task, page.number, len(page.names.add), len(page.names.remove))
-    task = ledger.enter(page.digest, note, total=page.total, signed_at=page.signed_at, now=work.now)
+    task = ledger.enter(page.digest, note, total=page.total, signed_at=page.signed_at, now=work.now, mode=page.mode)
     planned = await work.settling.page(task, page.names, page.digest)
     counts = {} if known_task else {"tasks": 1}
     skipped = {} if known else {"skipped": page.skipped}
@@ -170,8 +216,7 @@ async def _apply_page(work: Work, page: Page) -> Outcome:
         "counts": counts,
         "digest": page.digest,
         "body": pack(page.names) if page.packed is None else page.packed,
-        # Longer than the ledger keeps the page, so that a page that is noted has its body.
-        "body_seconds": int(work.ordering.window * 2) + 3600,
+        "body_seconds": int(work.ordering.bodies),
         # One that is not in the ledger may still have been applied, longer ago than the ledger reaches.
         "unless_marked": "" if known else page.digest,
     }

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListDescription:
-    """One list. Times are Unix milliseconds; counts are those since the list was made."""
+    """One list. Times are Unix milliseconds; counts are those since the list was made.
+
+    `held`: "<live> <staged>" members, where a snapshot waits for the operator since it would shrink the list so much.
+    """
 
     account: str
     list_id: str
@@ -36,13 +39,21 @@ class ListDescription:
     added: int
     removed: int
     skipped: int
+    held: str | None
 
 
 async def describe_lists(store: Store, *, stale_after: float) -> list[ListDescription]:
     """Every list, by account and id. `stale_after`: seconds without a page after which a recurring list is stale."""
-    definitions = Definitions(store)
-    lists = await definitions.lists()
-    aliases = await definitions.aliases()
+    return await _describe(store, await Definitions(store).lists(), stale_after)
+
+
+async def describe_list(store: Store, name: tuple[str, str], *, stale_after: float) -> ListDescription:
+    """One list that is known to exist."""
+    return (await _describe(store, [name], stale_after))[0]
+
+
+async def _describe(store: Store, lists: list[tuple[str, str]], stale_after: float) -> list[ListDescription]:
+    aliases = await Definitions(store).aliases()
     pipeline: Any = store.pipeline(transaction=False)
     for account, list_id in lists:
         pipeline.execute_command("HGETALL", keys.about(account, list_id))
@@ -53,13 +64,17 @@ async def describe_lists(store: Store, *, stale_after: float) -> list[ListDescri
         _description(
             name,
             aliases.get(name, []),
-            {field.decode(): value.decode() for field, value in about.items()},
+            {field.decode(): value.decode() for field, value in _fields(about)},
             members=members,
             now=now,
             stale_after_ms=int(stale_after * 1000),
         )
         for name, about, members in zip(lists, answers[::2], answers[1::2], strict=True)
     ]
+
+
+def _fields(about: Any) -> Any:
+    return about.items() if isinstance(about, dict) else zip(about[::2], about[1::2], strict=True)
 
 
 def _description(
@@ -89,6 +104,7 @@ def _description(
         added=int(about.get("added", 0)),
         removed=int(about.get("removed", 0)),
         skipped=int(about.get("skipped", 0)),
+        held=about.get("held"),
     )
 
 

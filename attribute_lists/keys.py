@@ -9,6 +9,10 @@ from __future__ import annotations
 REGISTRY_LISTS = "cg:{registry}:lists"  # set of "account:list"
 REGISTRY_SEGMENTS = "cg:{registry}:segments"  # hash "account:segment id" -> list id
 REGISTRY_ALIASES = "cg:{registry}:aliases"  # hash "account:alias" -> list id
+REGISTRY_ERASED = "cg:{registry}:erased"  # sorted set of persons erased (keyed hashes) by time (ms)
+REGISTRY_APPLIED = "cg:{registry}:applied"  # sorted set: marks of changes that belong to no one list
+REGISTRY_IDENTITY = "cg:{registry}:identity"  # names this store; gone when it was emptied
+REGISTRY_REBUILDING = "cg:{registry}:rebuilding"  # set: attempts to build everything again after a loss
 CHANGES = "cg:changes"  # channel: told when lists or aliases come and go
 
 
@@ -60,3 +64,8 @@ def rebuilding(account: str, list_id: str, attempt: str) -> str:
 def discarded(account: str, list_id: str) -> str:
     """The set that a swap took out of use, for as long as that step lasts."""
     return f"cg:{{{account}:{list_id}}}:discarded"
+
+
+def importing(account: str, list_id: str, attempt: str, part: str) -> str:
+    """A part of a list that an archive is read into; it takes its place when all parts are there."""
+    return f"cg:{{{account}:{list_id}}}:importing:{attempt}:{part}"

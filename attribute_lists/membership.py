@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from attribute_lists import keys
 from attribute_lists.names import is_account, is_list_id
-from foundation.store import STORE_ERRORS
+from foundation.store import STORE_ERRORS, look_again
+from foundation.store_trouble import explain
+from foundation.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _ALIAS_REFRESH_SECONDS = 60.0
 _RECONNECT_SECONDS = 1.0
-_CANCEL_AGAIN_SECONDS = 0.05
 
 
 class State(StrEnum):
@@ -95,12 +96,7 @@ class Membership:
         try:
             yield
         finally:
-            # redis-py 8.1 loses a cancellation that comes while it connects, so one may not be enough.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def _follow_aliases(self) -> None:
         while True:
@@ -111,11 +107,13 @@ class Membership:
                         await subscription.get_message(timeout=_ALIAS_REFRESH_SECONDS)
                         await self._read_aliases()
             except STORE_ERRORS as error:
-                log.warning("aliases can't be followed (%s); trying again", type(error).__name__)
+                log.warning("aliases can't be followed: %s; trying again", explain(error))
+                look_again(self._store)
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
     @contextlib.asynccontextmanager
     async def _subscription(self) -> AsyncIterator[Any]:
+        await self._store.initialize()  # on a cluster, a subscription wants to know the nodes
         subscription: Any = self._store.pubsub()
         try:
             await subscription.subscribe(keys.CHANGES)

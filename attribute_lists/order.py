@@ -114,11 +114,16 @@ class Ledger:
     def newest(self) -> Task | None:
         return max(self.tasks.values(), key=lambda task: task.place, default=None)
 
-    def enter(self, digest: str, note: PageNote, *, total: int, signed_at: int, now: int) -> Task:
-        """Take a page in, moving its task earlier if the page says so, and mark what that unsettles."""
+    def enter(
+        self, digest: str, note: PageNote, *, total: int, signed_at: int, now: int, mode: Mode | None = None
+    ) -> Task:
+        """Take a page in, moving its task earlier if the page says so, and mark what that unsettles.
+
+        `mode`: that of a task that begins with this page; None: that of the list.
+        """
         task = self.tasks.get(note.task)
         if task is None:
-            task = self.tasks[note.task] = Task(note.task, signed_at, self.mode, total, now)
+            task = self.tasks[note.task] = Task(note.task, signed_at, mode or self.mode, total, now)
         elif signed_at < task.at:
             self._move(task, signed_at)
         task.total = max(task.total, total)
@@ -164,8 +169,15 @@ class Ledger:
         self.base_at, self.base_task = max(points)
 
     def prune(self, before: int) -> list[Task]:
-        """Forget the tasks that can't be touched any more: those placed, and last heard of, before `before` (ms)."""
-        old = [task for task in self.tasks.values() if max(task.at, task.last_page) < before]
+        """Forget the tasks that can't be touched any more: those placed, and last heard of, before `before` (ms).
+
+        A snapshot that waits for the operator stays until a later one is live.
+        """
+        old = [
+            task
+            for task in self.tasks.values()
+            if max(task.at, task.last_page) < before and (not task.held or self.is_void(task))
+        ]
         for task in old:
             del self.tasks[task.id]
         return old

@@ -25,7 +25,7 @@ class ConflictingChangeError(Exception):
 _GUARD = """
 local at = 1
 local function take() at = at + 1; return ARGV[at - 1] end
-local ledger, about, applied, body = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local ledger, about, applied, erased, body = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local expected, version = take(), take()
 if (redis.call('HGET', ledger, 'version') or '') ~= expected then return 'conflict' end
 local function note()
@@ -44,6 +44,10 @@ local function note()
     redis.call('ZREMRANGEBYSCORE', applied, '-inf', since)
     redis.call('ZADD', applied, now, mark)
   end
+  for _ = 1, tonumber(take()) do
+    local tag, when = take(), take()
+    redis.call('ZADD', erased, 'GT', when, tag)
+  end
   local packed, seconds = take(), take()
   if packed ~= '' then redis.call('SET', body, packed, 'EX', seconds) end
 end
@@ -57,7 +61,7 @@ _STEP = (
 local mark = ARGV[#ARGV]
 if mark ~= '' and redis.call('ZSCORE', applied, mark) then return 'repeated' end
 note()
-local target = KEYS[5]
+local target = KEYS[6]
 local clear, lifetime, counted, count = take(), tonumber(take()), take(), tonumber(take())
 local added, removed = 0, 0
 if clear == '1' then
@@ -86,13 +90,14 @@ _SWAP = (
     _GUARD
     + """
 note()
-local live, staged = redis.call('SCARD', KEYS[5]), redis.call('SCARD', KEYS[6])
-if live > 0 then redis.call('RENAME', KEYS[5], KEYS[7]) end
+local members, staging, discarded = KEYS[6], KEYS[7], KEYS[8]
+local live, staged = redis.call('SCARD', members), redis.call('SCARD', staging)
+if live > 0 then redis.call('RENAME', members, discarded) end
 if staged > 0 then
-  redis.call('RENAME', KEYS[6], KEYS[5])
-  redis.call('PERSIST', KEYS[5])
+  redis.call('RENAME', staging, members)
+  redis.call('PERSIST', members)
 end
-redis.call('UNLINK', KEYS[7])
+redis.call('UNLINK', discarded)
 if staged > live then redis.call('HINCRBY', about, 'added', staged - live) end
 if live > staged then redis.call('HINCRBY', about, 'removed', live - staged) end
 return {live, staged}
@@ -115,6 +120,7 @@ class Notes:
     ledger: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    erased: Mapping[bytes, int] = field(default_factory=dict)
     mark: str = ""
     now: int = 0
     forget_marks_before: int = 0
@@ -128,7 +134,10 @@ class Notes:
             flat.append(len(fields))
             for pair in fields.items():
                 flat += pair
-        return [*flat, self.mark, self.now, self.forget_marks_before, self.body, self.body_seconds]
+        flat += [self.mark, self.now, self.forget_marks_before, len(self.erased)]
+        for tag, at in self.erased.items():
+            flat += [tag, at]
+        return [*flat, self.body, self.body_seconds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +188,19 @@ class ListScripts:
     async def discard(self, staging: str) -> None:
         await self._store.execute_command("UNLINK", staging)
 
+    async def forget(self, ledger_seconds: int, mark_seconds: int) -> None:
+        """Drop the list's description; its ledger and its marks stay a while, so that what comes late stays void."""
+        name = (self._account, self._list_id)
+        pipeline = self._store.pipeline(transaction=False)
+        pipeline.execute_command("UNLINK", keys.about(*name))
+        pipeline.execute_command("EXPIRE", keys.ledger(*name), ledger_seconds)
+        pipeline.execute_command("EXPIRE", keys.applied(*name), mark_seconds)
+        await pipeline.execute()
+
+    async def extend(self, staging: str, seconds: int) -> None:
+        """Keep `staging` for so long: an operator may take days to decide."""
+        await self._store.execute_command("EXPIRE", staging, seconds)
+
     async def sizes(self, staging: str) -> tuple[int, int]:
         """How many members the live set and `staging` have."""
         live: int = await self._store.execute_command("SCARD", keys.members(self._account, self._list_id))
@@ -197,7 +219,8 @@ class ListScripts:
 
     def _noted(self, digest: str) -> list[str]:
         name = (self._account, self._list_id)
-        return [keys.ledger(*name), keys.about(*name), keys.applied(*name), keys.body(*name, digest)]
+        own = [keys.ledger(*name), keys.about(*name), keys.applied(*name), keys.erased(*name)]
+        return [*own, keys.body(*name, digest)]
 
     async def _run(self, script: str, names: list[str], arguments: list[Any]) -> Any:
         sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from attribute_lists import keys
-from attribute_lists.bodies import Names, unpack
+from attribute_lists.bodies import Names, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +37,17 @@ class Bodies:
         if packed:
             self._keep(key, names)
         return names
+
+    async def erase(self, account: str, list_id: str, digest: str, member: bytes) -> bool:
+        """Take `member` out of a page that is kept; whether it was there."""
+        names = await self.get(account, list_id, digest)
+        if member not in names.add and member not in names.remove:
+            return False
+        left = Names(*([other for other in part if other != member] for part in names))
+        key = keys.body(account, list_id, digest)
+        self._bytes -= self._kept.pop(key)[1]
+        await self._store.execute_command("SET", key, pack(left), "XX", "KEEPTTL")
+        return True
 
     def _keep(self, key: str, names: Names) -> None:
         # A bytes object costs some 60 bytes beside its text.

@@ -23,15 +23,20 @@ if TYPE_CHECKING:
 ListName = tuple[str, str]
 
 SLICE = 500  # members of a large change, so that no check waits behind one for long
+_NOTED = frozenset(("ledger", "about", "counts", "erased", "body", "body_seconds"))
 _REBUILD_SECONDS = 3600  # lifetime of what a rebuild that was cut short leaves
 REMEMBERED_SECONDS = 30 * 86400  # how long an applied body is known: longer than any signature is accepted
 
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """How long tasks are kept in order (seconds), how much a snapshot may shrink a list, and the key of erasures."""
+    """How long tasks are kept in order and their bodies for it (seconds), and what else a change depends on.
+
+    `most_shrink`: the largest share that a snapshot may take from a list unasked. `tag_key`: the key of erasures.
+    """
 
     window: float = 2 * 86400
+    bodies: float = 4 * 86400
     most_shrink: float = 0.5
     tag_key: bytes = b""
 
@@ -59,10 +64,14 @@ class Work:
 
         `what`: fields of `Notes`, and what `ListScripts.step` takes.
         """
-        noted = {name: what.pop(name) for name in ("ledger", "about", "counts", "body", "body_seconds") if name in what}
+        noted = {name: what.pop(name) for name in list(what) if name in _NOTED}
         expected, self.ledger.version = self.ledger.version, secrets.token_hex(8)
         notes = self._notes(expected, mark=mark, **noted)
         return await self._scripts.step(notes, unless_marked=unless_marked, **what)
+
+    async def confirm(self, *, mark: str) -> None:
+        """Make sure that the store still has this ledger, and `mark`: it may have lost both since they were read."""
+        await self._scripts.step(self._notes(mark=mark))
 
     async def fill(self, target: str | None, names: Names, *, lifetime: int = 0) -> tuple[int, int]:
         """Add and remove in slices, with room for others in between; how many were added and removed.
@@ -102,6 +111,15 @@ class Work:
                 await self.fill(staging, Names(add, []), lifetime=_REBUILD_SECONDS)
             await self.fill(staging, Names([], self.settling.allowed(removed, task)), lifetime=_REBUILD_SECONDS)
 
+    async def erase_from_bodies(self, member: bytes) -> None:
+        """Take `member` out of the bodies that are kept of this list's pages."""
+        for task in self.ledger.tasks.values():
+            for digest in task.pages:
+                await self._bodies.erase(*self.name, digest, member)
+
+    async def forget_description(self) -> None:
+        await self._scripts.forget(int(self.ordering.window), REMEMBERED_SECONDS)
+
     async def swap_if_complete(self, task: Task) -> None:
         """A snapshot whose pages are all here goes live, unless that would shrink the list too much."""
         ledger = self.ledger
@@ -115,6 +133,7 @@ class Work:
         live, staged = await self._scripts.sizes(staging)
         if not task.accepted and live > 0 and (live - staged) / live > self.ordering.most_shrink:
             task.held = True
+            await self._scripts.extend(staging, REMEMBERED_SECONDS)
             await self.note(ledger=fields_of(ledger, tasks=[task]), about={"held": f"{live} {staged}"})
             return
         # Tasks placed after the snapshot count on top of it: where there are some, the swap alone would lose them.

@@ -42,6 +42,13 @@ class ActionNotAllowedError(CohortGatewayError):
     reason = "unknown_action"
 
 
+class TooSlowError(CohortGatewayError):
+    """The sender took too long over its request. Its connection is closed."""
+
+    status = 408
+    reason = "too_slow"
+
+
 class ConflictError(CohortGatewayError):
     status = 409
     reason = "conflict"

@@ -45,15 +45,24 @@ class ServiceSettings(BaseSettings):
     redis_url: str | None = Field(
         default=None,
         description="`redis://`, `rediss://` or `unix://` address of the store; unset (and no `REDIS_HOST`): "
-        "the embedded server of `DATA_DIR`",
+        "the embedded server of `DATA_DIR`; docs/redis.md has Sentinel, Cluster and TLS",
     )
-    redis_cluster: bool = Field(default=False, description="`true`: the address is a node of a Redis Cluster")
+    redis_cluster: bool = Field(
+        default=False,
+        description="`true`: the address is a node of a Redis Cluster; `REDIS_URL` may name several, "
+        "`redis://one:6379,two:6379`",
+    )
     redis_sentinels: str | None = Field(default=None, description="`host:port,...` of the Sentinels")
     redis_sentinel_master: str = Field(default="mymaster", description="name of the master that Sentinel watches")
+    redis_sentinel_password: str | None = Field(
+        default=None, description="password of the Sentinels themselves, where they want one"
+    )
     redis_host: str | None = Field(default=None, description="host of the store, where `REDIS_URL` is not used")
     redis_port: int = Field(default=6379, description="port that goes with `REDIS_HOST`")
     redis_password: str | None = Field(default=None, description="password of the store")
-    redis_enable_tls: bool = Field(default=False, description="`true`: TLS to `REDIS_HOST`")
+    redis_enable_tls: bool = Field(
+        default=False, description="`true`: TLS to `REDIS_HOST`, or to the Sentinels and their master"
+    )
     redis_tls_ca_path: Path | None = Field(default=None, description="certificate authority of the store, a PEM file")
     redis_tls_key_path: Path | None = Field(default=None, description="our client key, a PEM file")
     redis_tls_cert_path: Path | None = Field(default=None, description="our client certificate, a PEM file")

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
-from foundation.errors import CohortGatewayError, UnavailableError
+from foundation.errors import CohortGatewayError, TooSlowError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,12 +20,16 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 
+_ERROR_HEADERS = {
+    UnavailableError.status: {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    TooSlowError.status: {"Connection": "close"},
+}
 _REASONS = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
 
 
 def error_response(status: int, error: str, reason: str) -> JSONResponse:
     """The one JSON shape of errors: `{"error": "<for people>", "reason": "<metric label>"}`."""
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == UnavailableError.status else None
+    headers = _ERROR_HEADERS.get(status)
     return JSONResponse({"error": error, "reason": reason}, status_code=status, headers=headers)
 
 

@@ -151,6 +151,11 @@ def cohort_sync(directory: Path, settings: Mapping[str, str]) -> Iterator[Progra
         yield program
 
 
+def wait_until_recovered(program: Program) -> None:
+    """Wait until a cohort-sync that just started has compared its journal with the store."""
+    program.wait_for_line("holds every change")
+
+
 @contextlib.contextmanager
 def gateway(directory: Path, settings: Mapping[str, str]) -> Iterator[Program]:
     """The gateway on a free port, serving the sample settings."""

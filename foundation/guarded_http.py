@@ -1,0 +1,153 @@
+"""An HTTP/1.1 server side that a client can't wear out: slow or endless headers, idling, too many connections.
+
+uvicorn bounds none of these. This class adds what its httptools protocol lacks and leaves the rest alone; uvicorn is
+pinned, since attributes are used that it does not document. What the protocol answers itself has the shape of our
+errors.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from foundation.web import RETRY_AFTER_SECONDS
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+_LARGEST_HEAD = 64 * 1024  # bytes that are no body, between two pieces of body: headers, trailers, chunk extensions
+_MOST_PIPELINED = 16
+_LINGER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`connections`: how many are served at a time, others get 503. `head_seconds`: how long headers may take.
+
+    `count` is told the reason of each refusal.
+    """
+
+    connections: int
+    head_seconds: float
+    count: Callable[[str], None]
+
+
+def guarded_protocol(guard: Guard) -> type[HttpToolsProtocol]:
+    """The protocol class for uvicorn's `http` option."""
+    return type("Guarded", (_GuardedProtocol,), {"guard": guard})
+
+
+class _GuardedProtocol(HttpToolsProtocol):
+    guard: Guard
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._own_app = self.app
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_message = False  # from the first byte of a request to the last of its body
+        self._in_head = True  # from a connection's start, or a request's first byte, to the end of its headers
+        self._head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait(self.guard.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_message and self._timer is None:
+            self._in_head = True
+            self._wait(self.guard.head_seconds)
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > _LARGEST_HEAD and not self.transport.is_closing():
+            self._refuse(431, f"headers beyond {_LARGEST_HEAD} bytes", "head_too_large")
+
+    def on_message_begin(self) -> None:
+        self._in_message = self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        self._in_head = False
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            raise ValueError("too many pipelined requests")  # ends the parse: answered 400
+        self.app = self._own_app
+        if len(self.connections) > self.guard.connections:
+            self.guard.count("too_many_connections")
+            self.app = _too_many_connections
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self._head_bytes = 0
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_message and not self._in_head and self._timer is None:
+            # Answered before the body was there, most likely refused: a sender that can't stop half-way sees the
+            # answer only if somebody takes the rest. It is thrown away, for a while.
+            self._wait(_LINGER_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:
+        del msg
+        self._refuse(400, "this is no valid HTTP request", "bad_http")
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._waited_long_enough)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _waited_long_enough(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+            self._wait(self.guard.head_seconds)  # the request before is being answered: it isn't read on meanwhile
+        elif self._in_head and self._in_message:
+            self._refuse(408, "the headers took too long", "too_slow")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, error: str, reason: str) -> None:
+        """Answer and close. An answer that is under way is cut off instead: two would be taken for each other."""
+        self.guard.count(reason)
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_answer(status, error, reason))
+        self.transport.close()
+
+
+def _answer(status: int, error: str, reason: str) -> bytes:
+    body = json.dumps({"error": error, "reason": reason}).encode()
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return head.encode() + body
+
+
+async def _too_many_connections(scope: Any, receive: Any, send: Any) -> None:
+    del scope, receive
+    body = b'{"error":"too many connections; come back later","reason":"too_many_connections"}'
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(RETRY_AFTER_SECONDS).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,67 @@
+"""redis-py's Sentinel client, mended where a Sentinel that is gone would hold up the others' answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import Redis, Sentinel
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+Address = tuple[str, int]
+
+
+class SentinelStore(Redis):
+    """The master that the Sentinels name, whoever that is when a connection is made."""
+
+    sentinels: Sentinels
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        await self.sentinels.aclose()
+
+
+class Sentinels(Sentinel):
+    """Asks all Sentinels at once, and takes the first good answer.
+
+    One after the other, as redis-py does, a Sentinel that is gone without a word (it often shares the master's fate)
+    takes a whole timeout, and who has a deadline never gets to the next one.
+    """
+
+    async def discover_master(self, service_name: str) -> Address:
+        asked = [asyncio.create_task(self._ask(sentinel, service_name)) for sentinel in self.sentinels]
+        complaints = []
+        try:
+            for answer in asyncio.as_completed(asked):
+                try:
+                    return await answer
+                except (RedisError, OSError) as error:
+                    complaints.append(str(error) or type(error).__name__)
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        raise MasterNotFoundError(f"no Sentinel knows a working master {service_name!r}: {'; '.join(complaints)}")
+
+    async def _ask(self, sentinel: Redis, service_name: str) -> Address:
+        masters: Any = await sentinel.sentinel_masters()
+        state = masters.get(service_name)
+        if state is None:
+            raise MasterNotFoundError(f"unknown there, known are {', '.join(sorted(masters)) or 'none'}")
+        if not self.check_master_state(state, service_name):
+            raise MasterNotFoundError("it is down, and none was elected yet")
+        return state["ip"], state["port"]
+
+
+def sentinel_client(
+    addresses: list[Address], master: str, *, of_sentinels: dict[str, Any], of_store: dict[str, Any]
+) -> SentinelStore:
+    """A client of `master`. `of_sentinels`, `of_store`: redis-py's options for connections to these and to that."""
+    asking = of_sentinels | {"retry": Retry(NoBackoff(), 1)}
+    sentinels = Sentinels(addresses, sentinel_kwargs=asking, **of_store)  # type: ignore[no-untyped-call] # redis-py's
+    client: SentinelStore = sentinels.master_for(master, redis_class=SentinelStore)
+    client.sentinels = sentinels
+    return client

@@ -1,0 +1,73 @@
+"""Store servers on ports of loopback, for set-ups of several; started, cut off and stopped by pid."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import redis
+
+from local_stack.store import server_binary
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    import signal
+    from pathlib import Path
+
+START_SECONDS = 30.0
+
+
+class Server:
+    """One server, with its files in `directory`. It may be killed and started again on them."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> None:
+        """`arguments`: what comes after the program's name; the address and the log are added."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)]
+        said = ["--loglevel", "warning", "--logfile", str(self.directory / "log")]
+        self._process = subprocess.Popen(
+            [server_binary(), *arguments, *place, *said], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(self._answers, seconds=START_SECONDS, what=f"server {self.port} to answer")
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def replicates(self) -> bool:
+        with self.client() as client:
+            return bool(client.info("replication").get("master_link_status") == "up")
+
+    def stop_replicating(self) -> None:
+        """Cut a replica off from its primary, while everybody else still counts it in."""
+        with self.client() as client:
+            client.config_set("masterauth", "no password is wanted, so this one is refused")
+            client.execute_command("CLIENT", "KILL", "TYPE", "master")
+        until(lambda: not self.replicates(), what="the link to be down")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.is_running:
+            assert self._process is not None
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"it ended; see {self.directory / 'log'}"
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except (redis.RedisError, OSError):
+            return False
