@@ -1,0 +1,47 @@
+"""docs/heap.md and docs/vwo.md: what they name exists, and what operators meet is in them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attribute_lists.membership import State
+from cohort_sync import signature
+from gateway import check
+from tests.support.processes import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAP = ROOT / "docs" / "heap.md"
+VWO = ROOT / "docs" / "vwo.md"
+
+
+@pytest.mark.parametrize("document", [HEAP, VWO], ids=lambda document: document.name)
+def test_links_lead_to_files(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    assert links
+    for link in links:
+        assert (document.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("document", [HEAP, VWO], ids=lambda document: document.name)
+def test_topics_have_a_picture_and_a_way_out_of_trouble(document: Path) -> None:
+    text = document.read_text()
+    assert "```mermaid\nsequenceDiagram" in text
+    assert "## Troubleshooting" in text
+
+
+def test_every_state_of_membership_is_explained() -> None:
+    for state in (*State, check.INCOMPLETE, check.OVERLOADED, check.ERROR):
+        assert f"`{state}`" in VWO.read_text(), state
+
+
+def test_every_refusal_of_a_signature_is_explained() -> None:
+    reasons = re.findall(r'reason="(\w+)"', (ROOT / "cohort_sync" / "signature.py").read_text())
+    assert {"missing_signature", "bad_signature"} <= set(reasons)
+    for reason in reasons:
+        assert f"`{reason}`" in HEAP.read_text(), reason
+    assert signature.HEADER in HEAP.read_text()
