@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,7 +22,11 @@ class AdminClient:
     def __init__(self, settings: CohortSyncSettings) -> None:
         host = reachable_host(settings.cohort_sync_admin_host)
         self._address = f"http://{host}:{settings.cohort_sync_admin_port}"
-        self._headers = {"Authorization": f"Bearer {settings.administration_token()}"}
+        self._headers = {
+            "Authorization": f"Bearer {settings.administration_token()}",
+            "X-Operator": _user(),
+            "Accept": "application/json",
+        }
 
     def get(self, path: str) -> Any:
         return self._call("GET", path)
@@ -29,8 +34,19 @@ class AdminClient:
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("PATCH", path, json=body)
 
-    def _call(self, method: str, path: str, **options: Any) -> Any:
-        address = f"{self._address}/admin/api/v1{path}"
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._call("POST", path, json=body or {})
+
+    def connect_address(self, account: str) -> str:
+        """Where an operator's browser starts connecting a Heap environment to `account`."""
+        answer = self._call("GET", "/connect/heap", root="", params={"account": account})
+        return str(answer["authorize_url"])
+
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path)
+
+    def _call(self, method: str, path: str, *, root: str = "/admin/api/v1", **options: Any) -> Any:
+        address = f"{self._address}{root}{path}"
         try:
             answer = httpx.request(method, address, headers=self._headers, timeout=_TIMEOUT_SECONDS, **options)
         except httpx.HTTPError as error:
@@ -46,3 +62,10 @@ class AdminClient:
         except (ValueError, KeyError, TypeError):
             message, reason = f"cohort-sync answered {answer.status_code}", "unexpected_answer"
         raise CohortGatewayError(message, reason=reason)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser().encode("ascii", "replace").decode()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "cli"

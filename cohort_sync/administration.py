@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Depends, FastAPI, Request
 
-from attribute_lists.describe import ListDescription, describe_lists
-from attribute_lists.names import checked_account
-from foundation.errors import NotFoundError, UnauthorizedError, UnavailableError
+from cohort_sync.admin_routes import Admin, changing_router, reading_router
+from cohort_sync.connect_routes import connection_admin_router
+from foundation.errors import UnauthorizedError, UnavailableError
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers, operations_router
 
@@ -19,14 +17,6 @@ if TYPE_CHECKING:
     from fastapi import Response
 
     from cohort_sync.receiver import Receiver
-
-
-class ListChange(BaseModel):
-    """What an operator may set on a list; a field that is left out stays as it is."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    aliases: list[str] | None = Field(default=None, max_length=100)
 
 
 def create_administration_app(receiver: Receiver) -> FastAPI:
@@ -37,50 +27,21 @@ def create_administration_app(receiver: Receiver) -> FastAPI:
         app.add_exception_handler(kind, _store_away)
 
     async def readiness() -> tuple[int, dict[str, Any]]:
-        try:
-            await receiver.store.execute_command("PING")
-        except STORE_ERRORS:
-            return 200, {"status": "degraded", "reasons": ["the store is away"]}
-        return 200, {"status": "ok"}
+        reasons = await receiver.reasons_for_concern()
+        return 200, {"status": "degraded", "reasons": reasons} if reasons else {"status": "ok"}
 
     app.include_router(health_router())
     app.include_router(operations_router(receiver.metrics.registry, readiness))
-    app.include_router(_lists_router(receiver), dependencies=[Depends(_token_wanted(receiver.admin_token))])
+    admin = Admin(receiver)
+    wanted = [Depends(token_wanted(receiver.admin_token))]
+    connections = connection_admin_router(receiver.connecting, default_account=receiver.default_account)
+    for router in (reading_router(admin), changing_router(admin), connections):
+        app.include_router(router, dependencies=wanted)
     return app
 
 
-def _lists_router(receiver: Receiver) -> APIRouter:
-    router = APIRouter(prefix="/admin/api/v1")
-
-    async def described() -> list[ListDescription]:
-        return await describe_lists(receiver.store, stale_after=receiver.settings.stale_after)
-
-    async def one(account: str, list_id: str) -> ListDescription:
-        for description in await described():
-            if (description.account, description.list_id) == (account, list_id):
-                return description
-        raise NotFoundError(f"account {account} has no list {list_id}", reason="unknown_list")
-
-    @router.get("/lists")
-    async def get_lists() -> dict[str, Any]:
-        return {"lists": [asdict(description) for description in await described()]}
-
-    @router.get("/lists/{account}/{name}")
-    async def get_list(account: str, name: str) -> dict[str, Any]:
-        list_id = await receiver.definitions.resolve(checked_account(account), name)
-        return asdict(await one(account, list_id))
-
-    @router.patch("/lists/{account}/{name}")
-    async def change_list(account: str, name: str, change: ListChange) -> dict[str, Any]:
-        list_id = await receiver.definitions.resolve(checked_account(account), name)
-        if change.aliases is not None:
-            await receiver.definitions.set_aliases(account, list_id, change.aliases)
-        return asdict(await one(account, list_id))
-
-    return router
-
-
-def _token_wanted(token: str) -> Any:
+def token_wanted(token: str) -> Any:
+    """A dependency that refuses calls without `Authorization: Bearer <token>`."""
     wanted = token.encode()
 
     async def check(request: Request) -> None:

@@ -10,8 +10,11 @@ import typer
 import uvloop
 
 from cohort_sync.administration import create_administration_app
+from cohort_sync.cli_archive import export_lists, import_lists
+from cohort_sync.cli_journal import journal
+from cohort_sync.cli_people import connect, disconnect, erase, show_audit
 from cohort_sync.cli_segments import segments
-from cohort_sync.public import create_public_app
+from cohort_sync.public import public_listener
 from cohort_sync.receiver import open_receiver
 from cohort_sync.settings import CohortSyncSettings
 from foundation import serving
@@ -27,6 +30,13 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(segments, name="segments")
+app.add_typer(journal, name="journal")
+app.command("export")(export_lists)
+app.command("import")(import_lists)
+app.command("erase")(erase)
+app.command("audit")(show_audit)
+app.command("connect")(connect)
+app.command("disconnect")(disconnect)
 
 
 @app.command()
@@ -46,7 +56,7 @@ def serve(
 
 async def _serve(settings: CohortSyncSettings) -> None:
     async with open_receiver(settings) as receiver:
-        public = serving.Listener(create_public_app(receiver), settings.cohort_sync_host, settings.cohort_sync_port)
+        public = public_listener(receiver)
         administration = serving.Listener(
             create_administration_app(receiver), settings.cohort_sync_admin_host, settings.cohort_sync_admin_port
         )

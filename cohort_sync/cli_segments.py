@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -19,6 +20,7 @@ from cohort_sync.settings import CohortSyncSettings
 from foundation.errors import UnavailableError
 from foundation.settings import load_settings
 from foundation.store import STORE_ERRORS, connect, describe_store
+from foundation.store_trouble import explain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,7 +72,7 @@ def _watch(settings: CohortSyncSettings, console: Console) -> None:
                 try:
                     shown = _shown(await describe_lists(store, stale_after=settings.stale_after))
                 except STORE_ERRORS as error:
-                    shown = f"the store is away ({type(error).__name__}); trying again"
+                    shown = f"the store is away ({explain(error)}); trying again"
                 live.update(shown, refresh=True)
                 await asyncio.sleep(_WATCH_SECONDS)
 
@@ -78,6 +80,20 @@ def _watch(settings: CohortSyncSettings, console: Console) -> None:
         _with_store(settings, refresh)
     except KeyboardInterrupt:
         return
+
+
+@segments.command("show")
+def show_segment(name: ListName, account: Account = None, as_json: Json = False) -> None:
+    """All that is known of one list."""
+    client, path = _at(name, account)
+    described = client.get(path)
+    if as_json:
+        typer.echo(json.dumps(described, indent=2))
+        return
+    for field, value in described.items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        at = f"  ({_time(value)})" if field in ("created", "last_page") and value else ""
+        typer.echo(f"{field:14} {'-' if shown in (None, '') else shown}{at}")
 
 
 @segments.command("set")
@@ -90,18 +106,76 @@ def set_segment(
     remove_alias: Annotated[
         list[str] | None, typer.Option("--remove-alias", metavar="ID", help="an alias that shall end")
     ] = None,
+    mode: Annotated[str | None, typer.Option(help="delta, or snapshot: each task replaces the list")] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="whether the list answers; it keeps its pages")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="let the snapshot that waits go live")] = False,
     account: Account = None,
     as_json: Json = False,
 ) -> None:
     """Change what is set on a list. Needs cohort-sync to be running: it makes the change."""
+    client, path = _at(name, account)
+    change: dict[str, Any] = {}
+    if alias or remove_alias:
+        aliases = [known for known in client.get(path)["aliases"] if known not in (remove_alias or [])]
+        change["aliases"] = aliases + [new for new in alias or [] if new not in aliases]
+    if mode is not None:
+        change["mode"] = mode
+    if active is not None:
+        change["active"] = active
+    if not change and not accept:
+        raise typer.BadParameter("nothing to set: --alias, --remove-alias, --mode, --active, --inactive or --accept")
+    described = client.patch(path, change) if change else {}
+    if accept:
+        described = client.post(f"{path}/accept")
+    # An alias that was just removed would not be found again, hence no second look.
+    _print_list(described, as_json=as_json)
+
+
+@segments.command("drain")
+def drain_segment(name: ListName, account: Account = None, as_json: Json = False) -> None:
+    """Empty a list; what Heap sent before now stays out."""
+    client, path = _at(name, account)
+    done = client.post(f"{path}/drain")
+    typer.echo(json.dumps(done) if as_json else f"{done['drained']}: {done['removed']} members removed")
+
+
+@segments.command("delete")
+def delete_segment(
+    name: ListName,
+    account: Account = None,
+    yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a list with its aliases. A later push of its segment makes it anew."""
+    client, path = _at(name, account)
+    described = client.get(path)
+    if not yes:
+        typer.confirm(f"delete {described['list_id']} with {described['members']} members?", abort=True)
+    done = client.delete(path)
+    typer.echo(json.dumps(done) if as_json else f"deleted {done['deleted']}")
+
+
+@segments.command("check")
+def check_segment(
+    name: ListName,
+    member: Annotated[str | None, typer.Argument(metavar="ID", help="the person; asked for where left out")] = None,
+    account: Account = None,
+    as_json: Json = False,
+) -> None:
+    """Whether a person is in a list. Exit status 1: no."""
     settings = load_settings(CohortSyncSettings)
-    if not alias and not remove_alias:
-        raise typer.BadParameter("nothing to set: give --alias ID or --remove-alias ID")
-    client = AdminClient(settings)
-    path = f"/lists/{account or settings.default_account}/{name}"
-    aliases = [known for known in client.get(path)["aliases"] if known not in (remove_alias or [])]
-    wanted = aliases + [new for new in alias or [] if new not in aliases]
-    _print_list(client.patch(path, {"aliases": wanted}), as_json=as_json)
+    member = member or typer.prompt("id", hide_input=False)
+    question = {"id": member, "list": name} | ({"account": account} if account else {})
+    answer = AdminClient(settings).post("/check", question)
+    typer.echo(json.dumps(answer) if as_json else ("yes" if answer["member"] else "no"))
+    raise typer.Exit(0 if answer["member"] else 1)
+
+
+def _at(name: str, account: str | None) -> tuple[AdminClient, str]:
+    settings = load_settings(CohortSyncSettings)
+    return AdminClient(settings), f"/lists/{quote(account or settings.default_account, safe='')}/{quote(name, safe='')}"
 
 
 def _print_list(described: dict[str, Any], *, as_json: bool) -> None:
@@ -126,7 +200,7 @@ def _with_store(settings: CohortSyncSettings, ask: Callable[[Store], Awaitable[A
         return asyncio.run(run())
     except STORE_ERRORS as error:
         raise UnavailableError(
-            f"no store at {describe_store(settings)} ({type(error).__name__}): start scripts/serve in another "
+            f"no store at {describe_store(settings)} ({explain(error)}): start scripts/serve in another "
             "terminal, or set REDIS_URL to your server"
         ) from None
 
@@ -140,10 +214,11 @@ def _shown(descriptions: list[ListDescription]) -> RenderableType:
     for heading in ("members", "last page", "age"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in descriptions:
+        status = f"{row.status}, snapshot waits" if row.held else row.status
         names = "\n".join([row.list_id, *(f"  = {alias}" for alias in row.aliases if alias != row.segment_id)])
         last, age = _time(row.last_page), _age(row.last_page)
         table.add_row(
-            *(row.account, names, row.segment_id, row.segment_name, row.mode, row.status, str(row.members), last, age)
+            *(row.account, names, row.segment_id, row.segment_name, row.mode, status, str(row.members), last, age)
         )
     return table
 

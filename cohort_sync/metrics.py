@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+if TYPE_CHECKING:
+    from cohort_sync.memory import Memory
 
 
 class Metrics:
@@ -20,3 +25,21 @@ class Metrics:
             ["change"],
             registry=self.registry,
         )
+        self.connections_refused = Counter(
+            "cohort_sync_connections_refused",
+            "What the public port refused before it was a request: too_slow, head_too_large, bad_http, "
+            "too_many_connections",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._bodies = Gauge(
+            "cohort_sync_body_bytes",
+            "Memory booked for bodies in flight: received, and working (applying them)",
+            ["what"],
+            registry=self.registry,
+        )
+
+    def watch(self, memory: Memory) -> None:
+        """Show how much of `memory` is booked."""
+        self._bodies.labels("received").set_function(lambda: memory.received)
+        self._bodies.labels("working").set_function(lambda: memory.working)

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
 
+from cohort_sync.connect_routes import callback_router
+from cohort_sync.intake import Intake
 from cohort_sync.signature import HEADER, SignatureCheck
-from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError
-from foundation.web import health_router, install_error_handlers
+from cohort_sync.webhook_description import REFUSALS, WEBHOOK
+from foundation.errors import CohortGatewayError, UnavailableError
+from foundation.guarded_http import Guard, guarded_protocol
+from foundation.serving import Listener
+from foundation.store import STORE_ERRORS
+from foundation.web import error_response, health_router, install_error_handlers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from cohort_sync.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
 
-def create_public_app(receiver: Receiver) -> FastAPI:
-    """`POST /webhooks/heap` and `GET /healthz`."""
-    app = FastAPI(title="Cohort Gateway: Heap webhook", docs_url=None, redoc_url=None)
-    install_error_handlers(app)
-    app.include_router(health_router())
+def public_listener(receiver: Receiver) -> Listener:
+    """The public application on its address, guarded against whoever the internet sends."""
+    settings = receiver.settings
+    guard = Guard(
+        connections=settings.webhook_connections,
+        head_seconds=settings.webhook_seconds / 6,
+        count=lambda reason: receiver.metrics.connections_refused.labels(reason).inc(),
+    )
+    options = {"http": guarded_protocol(guard), "ws": "none"}
+    return Listener(create_public_app(receiver), settings.cohort_sync_host, settings.cohort_sync_port, options)
 
-    @app.post("/webhooks/heap")
+
+def create_public_app(receiver: Receiver) -> FastAPI:
+    """`POST /webhooks/heap`, `GET /connect/heap/callback` and `GET /healthz`."""
+    intake = Intake(receiver.settings, receiver.take)
+    receiver.metrics.watch(intake.memory)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await intake.aclose()
+
+    app = FastAPI(
+        title="Cohort Gateway: Heap webhook", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+    install_error_handlers(app)
+    for kind in STORE_ERRORS:
+        app.add_exception_handler(kind, _store_away)
+    app.include_router(health_router())
+    app.include_router(callback_router(receiver.connecting))
+
+    @app.post("/webhooks/heap", openapi_extra=WEBHOOK, responses=REFUSALS)
     async def heap_webhook(request: Request) -> Response:
         try:
             check = SignatureCheck(_signature(request), receiver.secrets)
-            body = await _read(request, check, limit=receiver.settings.max_webhook_bytes)
-            check.verify(tolerance=receiver.settings.heap_timestamp_tolerance)
-            await receiver.take(body, signed_at=check.signed_at)
+            await intake.take(request.receive, check, announced=request.headers.get("content-length"))
         except CohortGatewayError as error:
             receiver.metrics.pushes.labels(error.reason).inc()
             log.warning("a push was answered %d: %s (%s)", error.status, error, error.reason)
@@ -46,19 +77,5 @@ def _signature(request: Request) -> bytes | None:
     return b",".join(found) if found else None
 
 
-async def _read(request: Request, check: SignatureCheck, *, limit: int) -> bytes:
-    """The raw body, fed to `check` chunk by chunk. Raises `TooLargeError` before more than `limit` bytes are read."""
-    too_large = TooLargeError(f"the body is larger than {limit} bytes (MAX_WEBHOOK_BYTES)")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > limit:
-                raise too_large
-            check.feed(chunk)
-            body += chunk
-    except ClientDisconnect:
-        raise BadRequestError("the sender hung up half-way", reason="cut_short") from None
-    return bytes(body)
+async def _store_away(_: Request, __: Exception) -> Response:
+    return error_response(UnavailableError.status, "the store is away; try again later", "store_away")

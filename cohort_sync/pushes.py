@@ -6,20 +6,26 @@ is kept.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cohort_sync.members import is_utf8, members_of, read_members, text_of
 from foundation.errors import ActionNotAllowedError, BadRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 SYNC = "segment.users.sync"
 DRAIN = "segment.users.drain"
 
-LONGEST_MEMBER = 1024  # bytes
 _LONGEST_ID = 256
+_LONGEST_SMALL = 64 * 1024  # bytes of all that is not members: what is longer is no id or name
+_LARGEST_UNUSUAL = 16 * 1024 * 1024
 _MOST_PAGES = 1_000_000
 _DECIMAL = re.compile(r"\d{1,9}")
 
@@ -46,20 +52,19 @@ class DrainPush:
     segment_name: str
 
 
-class _Member(msgspec.Struct, gc=False):
-    id: str
+_NULL = msgspec.Raw(b"null")
 
 
 class _Data(msgspec.Struct):
-    segment: Any = None
-    sync_info: Any = None
-    add: list[_Member] | None = None
-    remove: list[_Member] | None = None
+    segment: msgspec.Raw = _NULL
+    sync_info: msgspec.Raw = _NULL
+    add: msgspec.Raw = _NULL
+    remove: msgspec.Raw = _NULL
 
 
 class _Push(msgspec.Struct):
-    action_type: Any = None
-    id_token: Any = None
+    action_type: msgspec.Raw = _NULL
+    id_token: msgspec.Raw = _NULL
     data: _Data | None = None
 
 
@@ -68,20 +73,60 @@ _decode = msgspec.json.Decoder(_Push).decode
 
 def parse_push(body: bytes) -> SyncPush | DrainPush:
     """Raises `BadRequestError` naming the field, or `ActionNotAllowedError` for another `action_type`."""
+    steps = _parse(body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            push: SyncPush | DrainPush = end.value
+            return push
+
+
+async def parse_push_in_turns(body: bytes) -> SyncPush | DrainPush:
+    """`parse_push`, with a turn of the event loop for everybody else after each slice of the members."""
+    steps = _parse(body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            push: SyncPush | DrainPush = end.value
+            return push
+        await asyncio.sleep(0)
+
+
+def _parse(body: bytes) -> Generator[None, None, SyncPush | DrainPush]:
     try:
-        push = _decode(body)
-    except msgspec.MsgspecError:
+        push = _decode(body)  # checks the whole text and finds its parts; nothing is built yet
+    except (msgspec.MsgspecError, RecursionError):
         return _parse_unusual(body)
+    yield
+    action, id_token = _small(push.action_type, "action_type"), _small(push.id_token, "id_token")
     if push.data is None:
-        return _assemble(push.action_type, push.id_token, {}, ([], 0), ([], 0))
-    data = {"segment": push.data.segment, "sync_info": push.data.sync_info}
-    add = _texts([member.id for member in push.data.add or ()])
-    remove = _texts([member.id for member in push.data.remove or ()])
-    return _assemble(push.action_type, push.id_token, data, add, remove)
+        return _assemble(action, id_token, {}, ([], 0), ([], 0))
+    data = {"segment": _small(push.data.segment, "data.segment")}
+    data["sync_info"] = _small(push.data.sync_info, "data.sync_info")
+    add = yield from read_members(push.data.add, "data.add")
+    remove = yield from read_members(push.data.remove, "data.remove")
+    return _assemble(action, id_token, data, add, remove)
+
+
+def _small(raw: msgspec.Raw, field: str) -> Any:
+    text = memoryview(raw)
+    if len(text) > _LONGEST_SMALL:
+        raise BadRequestError(f"{field}: longer than {_LONGEST_SMALL} bytes", reason="bad_shape")
+    try:
+        return json.loads(bytes(text))  # msgspec would make floats of integers beyond 64 bits
+    except (ValueError, RecursionError):
+        raise BadRequestError(f"{field}: can't be read", reason="bad_shape") from None
 
 
 def _parse_unusual(body: bytes) -> SyncPush | DrainPush:
-    """Pages with numbers for ids, bad members or lone surrogates: everything that the strict types refuse."""
+    """What msgspec refuses, though it may be understood: half surrogate pairs, above all.
+
+    This costs many times the memory and time, in one go: so it is for pages of a usual size.
+    """
+    if len(body) > _LARGEST_UNUSUAL:
+        raise BadRequestError("the body is not JSON", reason="bad_json")
     try:
         push = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -92,7 +137,7 @@ def _parse_unusual(body: bytes) -> SyncPush | DrainPush:
     if data is not None and not isinstance(data, dict):
         raise BadRequestError("data: must be an object", reason="bad_shape")
     data = data or {}
-    add, remove = (_members_of(data.get(name), f"data.{name}") for name in ("add", "remove"))
+    add, remove = (members_of(data.get(name), f"data.{name}") for name in ("add", "remove"))
     return _assemble(push.get("action_type"), push.get("id_token"), data, add, remove)
 
 
@@ -101,46 +146,6 @@ def _position(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno} column {error.colno}"
     return "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
-
-
-def _members_of(value: Any, field: str) -> tuple[list[bytes], int]:
-    if value is None:
-        return [], 0
-    if not isinstance(value, list):
-        raise BadRequestError(f"{field}: must be a list of objects with an id", reason="bad_shape")
-    return _texts([_text_of(member.get("id")) if isinstance(member, dict) else "" for member in value])
-
-
-def _text_of(value: Any) -> str:
-    """Numbers become their decimal text, as an SDK would send them; what can't be a member becomes nothing."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    try:
-        return str(value)
-    except ValueError:  # an integer beyond Python's limit of digits
-        return ""
-
-
-def _texts(ids: list[str]) -> tuple[list[bytes], int]:
-    """The usable ids in UTF-8, and how many were not usable: empty, too long, or not text that UTF-8 can hold."""
-    try:
-        encoded = [member.encode() for member in ids]
-    except UnicodeEncodeError:
-        encoded = [member.encode("utf-8", "ignore") if _is_utf8(member) else b"" for member in ids]
-    usable = [member for member in encoded if 0 < len(member) <= LONGEST_MEMBER]
-    return usable, len(ids) - len(usable)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _assemble(
@@ -181,8 +186,8 @@ def _object(value: Any, field: str) -> dict[str, Any]:
 
 
 def _identifier(value: Any, field: str) -> str:
-    text = _text_of(value)
-    if not text or len(text) > _LONGEST_ID or not _is_utf8(text):
+    text = text_of(value)
+    if not text or len(text) > _LONGEST_ID or not is_utf8(text):
         raise BadRequestError(f"{field}: must be a text or a number, 1 to {_LONGEST_ID} characters", reason="bad_shape")
     return text
 

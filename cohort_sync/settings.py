@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from foundation.errors import ConfigurationError
 from foundation.secrets import read_or_create_secret
 from foundation.settings import MEBIBYTE, ServiceSettings
+
+
+def _web_address(value: str) -> str:
+    """`value` without a slash at its end, so that a path can follow."""
+    try:
+        parts = urlsplit(value)
+        fit = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        fit = False
+    if not fit or "@" in value or any(char in value for char in "?# \\") or not value.isprintable():
+        raise ValueError("must be an address such as https://example.com, without user, query or fragment")
+    return value.rstrip("/")
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
 class CohortSyncSettings(ServiceSettings):
@@ -30,9 +46,47 @@ class CohortSyncSettings(ServiceSettings):
         default=86400, ge=0, description="seconds that a push may be old; 60 s ahead are always accepted"
     )
     max_webhook_bytes: int = Field(default=64 * MEBIBYTE, ge=1024, description="larger bodies get 413")
+    webhook_memory: int = Field(
+        default=256 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="bytes that pushes may take while they arrive and are applied; what finds no room gets 503",
+    )
+    webhook_connections: int = Field(
+        default=256, ge=1, description="connections to Heap's webhook served at a time; further ones get 503"
+    )
+    webhook_seconds: float = Field(
+        default=60, gt=0, description="seconds that a push may take to arrive, a sixth of it for its headers; then 408"
+    )
+    webhook_answer_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="seconds after which a push that is still being applied is answered 503; it goes on",
+    )
     admin_token: str | None = Field(
         default=None,
         description="bearer token of the admin API; unset: made once and kept in `DATA_DIR/admin_token`",
+    )
+    heap_base: WebAddress = Field(
+        default="https://heapanalytics.com", description="Heap's own address, for connecting accounts"
+    )
+    heap_client_id: str | None = Field(default=None, description="client id that Heap gave your integration")
+    heap_client_secret: str | None = Field(
+        default=None, description="client secret that Heap gave your integration (not the webhook secret)"
+    )
+    public_url: WebAddress | None = Field(
+        default=None,
+        description="address under which the internet reaches the webhook's port, such as "
+        "`https://cohorts.example.com`; Heap sends browsers back to `/connect/heap/callback` there",
+    )
+    journal: bool = Field(
+        default=True, description="`off`: no journal, for disks that don't last; then the store must be durable"
+    )
+    journal_days: int = Field(default=14, ge=1, description="days that the receiver's journal reaches back")
+    snapshot_max_shrink: float = Field(
+        default=0.5, ge=0, le=1, description="a snapshot that would take more than this share of a list waits for you"
+    )
+    auto_activate: bool = Field(
+        default=True, description="`false`: a new segment's list answers only after an operator activates it"
     )
     stale_after: int = Field(
         default=93600, ge=1, description="seconds without a page after which a recurring list counts as stale"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import http
 from tests.support.heap import SECRET, Heap
-from tests.support.processes import Program, cohort_sync
+from tests.support.processes import Program, cohort_sync, wait_until_recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,4 +58,5 @@ def settings(store_url: str) -> dict[str, str]:
 @pytest.fixture
 def service(tmp_path: Path, settings: dict[str, str]) -> Iterator[Service]:
     with cohort_sync(tmp_path, settings) as program:
+        wait_until_recovered(program)
         yield Service(program, Heap(program.address), settings)

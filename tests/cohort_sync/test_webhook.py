@@ -119,7 +119,8 @@ class TestRefusals:
     @pytest.fixture(autouse=True)
     def _nothing_changes(self, service: Service, store: redis.Redis) -> object:
         yield
-        assert store.dbsize() == 0
+        assert store.keys("cg:{123456:*") == []
+        assert store.exists(keys.REGISTRY_LISTS, keys.REGISTRY_SEGMENTS) == 0
         assert http.get(f"{service.program.address}/healthz").json() == {"status": "ok"}
         assert SECRET not in service.program.log()
         assert "secret_user" not in service.program.log()

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    """A running installation that knows no list yet."""
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """A running installation that knows no list yet. An indirect parameter says how many gateways it has."""
     # The store's directory is not under pytest's: a socket's path must be short.
     with tempfile.TemporaryDirectory(prefix="store") as store_directory:
-        started = Installation(tmp_path, Path(store_directory))
+        started = Installation(tmp_path, Path(store_directory), gateways=getattr(request, "param", 1))
         try:
             started.start()
             yield started

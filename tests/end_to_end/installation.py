@@ -33,28 +33,29 @@ class Installation:
     The programs are started as an operator starts them, `python -m <package> serve`, each in a process of its own.
     """
 
-    def __init__(self, directory: Path, store_directory: Path) -> None:
-        self.gateway = ""
+    def __init__(self, directory: Path, store_directory: Path, *, gateways: int = 1) -> None:
+        self.settings_file = ROOT / "examples" / "settings.json"
+        self.gateways = [""] * gateways
         self.webhook = ""
+        self._administration = ""
         self._directory = directory
         self._store = StoreServer(store_directory)
         self._programs: list[subprocess.Popen[str]] = []
         self._tasks = itertools.count(1)
 
+    @property
+    def gateway(self) -> str:
+        return self.gateways[0]
+
     def start(self) -> None:
         self._store.start()
-        shared = {
-            "REDIS_URL": self._store.url,
-            "DATA_DIR": str(self._directory / "data"),
-            "SETTINGS_FILE": str(ROOT / "examples" / "settings.json"),
-        }
-        receiver = {"COHORT_SYNC_PORT": "0", "COHORT_SYNC_ADMIN_PORT": "0", "HEAP_WEBHOOK_SECRET": SECRET}
-        programs = {
-            "gateway": self._start("gateway", shared | {"PORT": "0"}),
-            "cohort_sync": self._start("cohort_sync", shared | receiver),
-        }
-        self.gateway, webhook = (self._address(package, program) for package, program in programs.items())
-        self.webhook = f"{webhook}/webhooks/heap"
+        # All at once, since each takes a while to import its libraries.
+        ports = {"COHORT_SYNC_PORT": "0", "COHORT_SYNC_ADMIN_PORT": "0"}
+        cohort_sync = self._start("cohort_sync", ports | {"HEAP_WEBHOOK_SECRET": SECRET})
+        gateways = [self._start("gateway", {"PORT": "0"}) for _ in self.gateways]
+        public, self._administration = self._addresses("cohort_sync", cohort_sync)
+        self.webhook = f"{public}/webhooks/heap"
+        self.gateways = [self._addresses("gateway", gateway)[0] for gateway in gateways]
 
     def kill(self) -> None:
         """SIGKILL to everything, the store too. Nobody gets to say goodbye."""
@@ -103,6 +104,20 @@ class Installation:
         answer = post(self.webhook, content=body, headers=headers)
         assert answer.status_code == 200, answer.text
 
+    def operate(self, *words: str) -> str:
+        """What the command `cohort-sync WORDS` prints, run as an operator runs it beside the services."""
+        port = self._administration.rpartition(":")[2]
+        done = subprocess.run(
+            [sys.executable, "-m", "cohort_sync", *words],
+            cwd=self._directory,
+            env=self._environment({"COHORT_SYNC_ADMIN_PORT": port}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def log(self, package: str) -> str:
         return (self._directory / f"{package}.log").read_text()
 
@@ -111,7 +126,7 @@ class Installation:
             program = subprocess.Popen(
                 [sys.executable, "-m", package, "serve"],
                 cwd=self._directory,
-                env=environment(settings),
+                env=self._environment(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -120,10 +135,18 @@ class Installation:
         self._programs.append(program)
         return program
 
-    def _address(self, package: str, program: subprocess.Popen[str]) -> str:
+    def _environment(self, settings: dict[str, str]) -> dict[str, str]:
+        shared = {
+            "REDIS_URL": self._store.url,
+            "DATA_DIR": str(self._directory / "data"),
+            "SETTINGS_FILE": str(self.settings_file),
+        }
+        return environment(shared | settings)
+
+    def _addresses(self, package: str, program: subprocess.Popen[str]) -> list[str]:
         """What the program prints first once it listens. Its end of the pipe closes when it dies before that."""
         assert program.stdout is not None
         line = program.stdout.readline()
-        addresses = _ADDRESS.findall(line)
+        addresses: list[str] = _ADDRESS.findall(line)
         assert addresses, f"{package} said {line!r}; its log: {self.log(package)}"
-        return str(addresses[0])
+        return addresses

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.end_to_end.installation import LIST
 from tests.node.node_sdk import STACKS, Evaluation, Stack, evaluate, install_packages
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.end_to_end.installation import Installation
 
 MEMBERS = ("alice", "bob", "carol@example.com", "5b1afb67-fb4e-4ff4-937d-761d2da55344")
 OTHERS = ("dave", "Alice", "alic", "carol", "1338065")
+DASHBOARD_ID = "67c858b8b8556:1741183160"
 EVERYONE = MEMBERS + OTHERS
 
 
@@ -65,6 +69,26 @@ def test_decisions_survive_the_death_of_everything(stack: Stack, installation: I
 
     result = ask(stack, installation)
     assert on_for(result) == expected
+    assert_untroubled(result, installation)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_rule_may_name_the_list_by_the_id_of_vwos_dashboard(
+    stack: Stack, installation: Installation, tmp_path: Path
+) -> None:
+    sample = installation.settings_file.read_text()
+    assert f"inlist({LIST})" in sample
+    installation.kill()
+    installation.settings_file = tmp_path / "settings.json"
+    installation.settings_file.write_text(sample.replace(f"inlist({LIST})", f"inlist({DASHBOARD_ID})"))
+    installation.start()
+    installation.push(add=MEMBERS)
+    assert on_for(ask(stack, installation)) == set()
+
+    installation.operate("segments", "set", LIST, "--alias", DASHBOARD_ID)
+
+    result = ask(stack, installation)
+    assert on_for(result) == set(MEMBERS)
     assert_untroubled(result, installation)
 
 

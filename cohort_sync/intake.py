@@ -1,0 +1,127 @@
+"""Take bodies in: within a budget of memory, from senders that don't dawdle, answered in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cohort_sync.memory import Memory
+from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError, TooSlowError, UnavailableError
+from foundation.tasks import end
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import Receive
+
+    from cohort_sync.memory import Booking
+    from cohort_sync.settings import CohortSyncSettings
+    from cohort_sync.signature import SignatureCheck
+
+log = logging.getLogger(__name__)
+
+_GRACE = 1 / 6  # share of the time in which nobody asks for the pace
+_SLOWEST = 8 * 1024  # bytes a second
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A raw body, and the hash that stands for it."""
+
+    content: bytes
+    digest: str
+
+
+class Intake:
+    """Takes the requests of one process. `take`: applies a verified body (signed at, Unix milliseconds)."""
+
+    def __init__(self, settings: CohortSyncSettings, take: Callable[[Body, int], Awaitable[None]]) -> None:
+        self.memory = Memory(settings.webhook_memory)
+        self._settings = settings
+        self._take = take
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def take(self, receive: Receive, check: SignatureCheck, *, announced: str | None) -> None:
+        """Read the body, verify it and have it applied. `announced`: its Content-Length, if there was one.
+
+        Raises what `read_body`, `check` and applying raise, and `UnavailableError` when applying takes too long: it
+        goes on then, and the sender's retry finds it done. Stopping it instead, a page that takes longer than senders
+        wait would never be applied.
+        """
+        size = int(announced) if announced and announced.isdecimal() else 0
+        limit = self._settings.max_webhook_bytes
+        if size > limit:
+            raise _too_large(limit)
+        with contextlib.ExitStack() as holding:
+            booking = holding.enter_context(self.memory.booking(size))
+            body = await read_body(receive, check, booking, limit=limit, seconds=self._settings.webhook_seconds)
+            check.verify(tolerance=self._settings.heap_timestamp_tolerance)
+            work = asyncio.create_task(self._work(body, check.signed_at, holding.pop_all()))
+        self._under_way.add(work)
+        work.add_done_callback(self._under_way.discard)
+        del body
+        done, _ = await asyncio.wait((work,), timeout=self._settings.webhook_answer_seconds)
+        if not done:
+            work.add_done_callback(_say_how_it_ended)
+            raise UnavailableError("this is still being applied; send it again later", reason="slow")
+        await work
+
+    async def aclose(self) -> None:
+        """Stop what is under way; none of it was answered 200."""
+        await end(*self._under_way)
+
+    async def _work(self, body: Body, signed_at: int, holding: contextlib.ExitStack) -> None:
+        with holding:
+            async with self.memory.work_on(len(body.content)):
+                await self._take(body, signed_at)
+
+
+async def read_body(receive: Receive, check: SignatureCheck, booking: Booking, *, limit: int, seconds: float) -> Body:
+    """The raw body; each chunk goes to `check` as it arrives, so that no large body is hashed in one go.
+
+    Raises `TooLargeError` beyond `limit` bytes, `TooSlowError` for one that takes longer than `seconds` or comes at
+    less than some 8 KiB a second, `UnavailableError` without room for more, and `BadRequestError` when the sender
+    hangs up.
+    """
+    start = asyncio.get_running_loop().time()
+    content = bytearray()
+    digest = hashlib.blake2b(digest_size=16)
+    more = True
+    while more:
+        patience = min(seconds, seconds * _GRACE + len(content) / _SLOWEST)
+        try:
+            async with asyncio.timeout_at(start + patience):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlowError(f"the body must arrive within {seconds:g} s (WEBHOOK_SECONDS)") from None
+        if message["type"] != "http.request":
+            raise BadRequestError("the sender hung up half-way", reason="cut_short")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(content) + len(chunk) > limit:
+            raise _too_large(limit)
+        booking.grow(len(chunk))
+        check.feed(chunk)
+        digest.update(chunk)
+        content += chunk
+    return Body(bytes(content), digest.hexdigest())
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {limit} bytes (MAX_WEBHOOK_BYTES)")
+
+
+def _say_how_it_ended(work: asyncio.Task[None]) -> None:
+    if work.cancelled():
+        return
+    error = work.exception()
+    if error is None:
+        log.info("a push that was answered 503 for its slowness is applied now")
+    elif isinstance(error, CohortGatewayError):
+        log.warning("a push that was answered 503 for its slowness failed: %s (%s)", error, error.reason)
+    else:
+        log.error("a push that was answered 503 for its slowness failed", exc_info=error)

@@ -1,0 +1,76 @@
+"""What operators do to lists: each change is a record of the journal, applied, and told in the audit stream."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from attribute_lists.settling import tag_of
+from cohort_sync.records import Action, OperationRecord
+from foundation.errors import BadRequestError, NotFoundError
+
+if TYPE_CHECKING:
+    from attribute_lists.changes import Outcome
+    from cohort_sync.receiver import Receiver
+
+
+class Operations:
+    """The operator's changes of a running receiver; `actor` is who makes them. Methods raise what applying raises."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    async def set_active(self, name: tuple[str, str], active: bool, *, actor: str) -> None:
+        await self._do("activate", name, {"active": active}, actor)
+
+    async def set_aliases(self, name: tuple[str, str], aliases: list[str], *, actor: str) -> None:
+        # Checked before it is journalled: what another list owns must not come back as a record.
+        await self._receiver.definitions.check_aliases(*name, aliases)
+        await self._do("aliases", name, {"aliases": aliases}, actor)
+
+    async def set_mode(self, name: tuple[str, str], mode: str, *, actor: str) -> None:
+        await self._do("mode", name, {"mode": mode}, actor)
+
+    async def accept(self, name: tuple[str, str], *, actor: str) -> None:
+        """Let a held snapshot go live. Raises `NotFoundError` when none waits."""
+        if not (await self._do("accept", name, {}, actor)).added:
+            raise NotFoundError(f"no snapshot of {name[1]} waits for an operator", reason="nothing_held")
+
+    async def drain(self, name: tuple[str, str], *, actor: str) -> int:
+        """Empty the list, as of now or of the newest timestamp seen, whichever is later; how many members left."""
+        newest = await self._receiver.changes.newest_timestamp(name)
+        at = max(int(time.time() * 1000), newest + 1)
+        return (await self._do("drain", name, {"at": at}, actor)).removed
+
+    async def delete(self, name: tuple[str, str], *, actor: str) -> None:
+        newest = await self._receiver.changes.newest_timestamp(name)
+        await self._do("delete", name, {"at": max(int(time.time() * 1000), newest + 1)}, actor)
+
+    async def erase(self, member: str, *, actor: str) -> dict[str, Any]:
+        """Take a person out of everything: lists, kept pages, journal, checkpoints. The receipt says what was done.
+
+        Tasks that Heap started before now never bring the person back; a later one may.
+        """
+        receiver = self._receiver
+        raw = member.encode("utf-8", "surrogatepass")
+        if not raw:
+            raise BadRequestError("id: the person's id as Heap sends it, not empty", reason="bad_shape")
+        record = self._record("erase", ("", ""), {"tag": tag_of(raw, receiver.tag_key).decode()}, actor)
+        outcome = await receiver.keep(record, member=raw)
+        receipt = await receiver.erasures.finish(record)
+        return {"erasure": record.mark, "at": record.at, "lists": outcome.removed} | receipt
+
+    async def _do(self, action: Action, name: tuple[str, str], details: dict[str, Any], actor: str) -> Outcome:
+        return await self._receiver.keep(self._record(action, name, details, actor))
+
+    def _record(self, action: Action, name: tuple[str, str], details: dict[str, Any], actor: str) -> OperationRecord:
+        return OperationRecord(
+            mark=f"op:{uuid.uuid4()}",
+            at=int(time.time() * 1000),
+            actor=actor,
+            action=action,
+            account=name[0],
+            list_id=name[1],
+            details=details,
+        )
