@@ -130,7 +130,7 @@ class Definitions:
         if wanted is not None:
             candidates.insert(0, wanted)
         segment = keys.qualified(account, segment_id)
-        arguments = [account, segment, segment_id, int(only_if_whole), *candidates]
+        arguments = [account, segment, segment_id, "1" if only_if_whole else "0", *candidates]
         names = (*_REGISTRY, keys.REGISTRY_IDENTITY)
         claimed: bytes | None = await self._store.execute_command("EVAL", _CLAIM, len(names), *names, *arguments)
         if claimed == b"":

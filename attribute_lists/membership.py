@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ALIAS_REFRESH_SECONDS = 60.0
+# A subscription to a host that went silent looks like one without news, so the table is read again this often anyway.
+_ALIAS_REFRESH_SECONDS = 10.0
 _RECONNECT_SECONDS = 1.0
 
 
@@ -52,6 +53,7 @@ class Membership:
         self._store = store
         self._deadline = deadline
         self._aliases: dict[str, str] = {}
+        self._late: set[asyncio.Task[Answer]] = set()
 
     async def check(self, account: str, list_id: str, readings: Sequence[bytes]) -> Answer:
         """Whether any of `readings` (the values that the wire's text may stand for) is in the list.
@@ -60,10 +62,16 @@ class Membership:
         """
         if not is_account(account) or not is_list_id(list_id) or not readings:
             return Answer(State.UNKNOWN_LIST)
+        asking = asyncio.create_task(self._ask(account, list_id, readings))
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._ask(account, list_id, readings)
+                return await asyncio.shield(asking)
         except STORE_ERRORS:
+            if not asking.done():
+                # It may be about to open a connection, which takes longer than a check may where TLS or Sentinels are
+                # in the way. If it were given up, the next check would begin anew, and none would ever get through.
+                self._late.add(asking)
+                asking.add_done_callback(self._late.discard)
             return Answer(State.STORE_DOWN)
 
     async def _ask(self, account: str, list_id: str, readings: Sequence[bytes]) -> Answer:
@@ -96,7 +104,7 @@ class Membership:
         try:
             yield
         finally:
-            await end(task)
+            await end(task, *self._late)
 
     async def _follow_aliases(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -10,12 +11,13 @@ from attribute_lists import keys
 from attribute_lists.bodies import Names, pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from attribute_lists.order import Ledger, Task
     from foundation.store import Store
 
 _KEPT_BYTES = 32 * 1024 * 1024
+_TURN = 2000  # members: a millisecond or two, where each is looked up among erasures
 
 
 class Bodies:
@@ -78,17 +80,22 @@ class Settling:
             return Names([], [])
         later = [other for other in ledger.counting() if other.place > task.place] if task.names_members else []
         if task.resettle or later or ledger.erased:
-            wanted = set(names.add).union(names.remove)
-            if task.resettle:
-                for other_digest in task.pages:
-                    wanted.update(*await self._names(other_digest, digest, names))
+            wanted: set[bytes] = set()
+            for other_digest in task.pages if task.resettle else [digest]:
+                for members in await self._names(other_digest, digest, names):
+                    await _update(wanted, members)
             return await self._settle(wanted, [*later, task], digest, names)
-        removed = set(names.remove)
+        removed: set[bytes] = set()
         if names.add:
+            await _update(removed, names.remove)
             for other_digest, note in task.pages.items():
                 if note.removes and other_digest != digest:
-                    removed.update((await self._bodies.get(*self._name, other_digest)).remove)
-        add = [member for member in names.add if member not in removed] if removed else names.add
+                    await _update(removed, (await self._bodies.get(*self._name, other_digest)).remove)
+        if not removed:
+            return names
+        add: list[bytes] = []
+        async for part in in_turns(names.add):
+            add += [member for member in part if member not in removed]
         return Names(add, names.remove)
 
     async def _settle(self, wanted: set[bytes], tasks: list[Task], digest: str, own: Names) -> Names:
@@ -100,12 +107,17 @@ class Settling:
             removed: set[bytes] = set()
             for other_digest in task.pages:
                 names = await self._names(other_digest, digest, own)
-                added.update(wanted.intersection(names.add))
-                removed.update(wanted.intersection(names.remove))
-            named = {member for member in added | removed if not self._is_erased(member, task)}
-            remove += named & removed
-            add += named - removed
-            wanted -= named
+                for found, named in ((added, names.add), (removed, names.remove)):
+                    async for part in in_turns(named):
+                        found.update(wanted.intersection(part))
+            async for part in in_turns(list(removed)):
+                decided = self.allowed(part, task)
+                remove += decided
+                wanted.difference_update(decided)
+            async for part in in_turns(list(added)):
+                decided = self.allowed([member for member in part if member not in removed], task)
+                add += decided
+                wanted.difference_update(decided)
         return Names(add, remove + list(wanted))
 
     async def _names(self, digest: str, own_digest: str, own: Names) -> Names:
@@ -119,6 +131,19 @@ class Settling:
 
     def _is_erased(self, member: bytes, task: Task) -> bool:
         return bool(self._ledger.erased) and self._ledger.erased.get(tag_of(member, self._tag_key), -1) >= task.at
+
+
+async def in_turns(members: Sequence[bytes]) -> AsyncIterator[Sequence[bytes]]:
+    """`members` in slices, with a turn of the event loop for everybody else between them."""
+    for start in range(0, len(members), _TURN):
+        if start:
+            await asyncio.sleep(0)
+        yield members[start : start + _TURN]
+
+
+async def _update(collected: set[bytes], members: Sequence[bytes]) -> None:
+    async for part in in_turns(members):
+        collected.update(part)
 
 
 def tag_of(member: bytes, key: bytes) -> bytes:

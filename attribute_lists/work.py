@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from attribute_lists import keys
 from attribute_lists.bodies import Names
 from attribute_lists.ledgers import fields_of
-from attribute_lists.scripts import ConflictingChangeError, Notes
-from attribute_lists.settling import Settling
+from attribute_lists.scripts import ConflictingChangeError, Notes, Stepped
+from attribute_lists.settling import Settling, in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from attribute_lists.order import Ledger, Task
-    from attribute_lists.scripts import ListScripts, Stepped
+    from attribute_lists.scripts import ListScripts
     from attribute_lists.settling import Bodies
 
 ListName = tuple[str, str]
@@ -79,11 +80,19 @@ class Work:
         `target`: another set than the live one, which then lives for `lifetime` seconds.
         """
         added = removed = 0
-        for add in _slices(names.add):
-            added += (await self._slice(target, lifetime, add=add)).added
-        for remove in _slices(names.remove):
-            removed += (await self._slice(target, lifetime, remove=remove)).removed
-        return added, removed
+        under_way: asyncio.Task[Stepped] | None = None
+        slices = [{"add": part} for part in _slices(names.add)] + [{"remove": part} for part in _slices(names.remove)]
+        for part in slices:
+            # One is packed while the store works on the one before: they touch different members.
+            ahead = asyncio.create_task(self._slice(target, lifetime, **part))
+            try:
+                done = Stepped() if under_way is None else await under_way
+            except BaseException:
+                await asyncio.gather(ahead, return_exceptions=True)
+                raise
+            added, removed, under_way = added + done.added, removed + done.removed, ahead
+        done = Stepped() if under_way is None else await under_way
+        return added + done.added, removed + done.removed
 
     async def _slice(self, target: str | None, lifetime: int, **members: Any) -> Stepped:
         return await self._scripts.step(self._notes(), target=target, lifetime=lifetime, **members)
@@ -106,10 +115,11 @@ class Work:
                 if page.removes:
                     removed.update((await self._bodies.get(*self.name, digest)).remove)
             for digest in task.pages:
-                added = (await self._bodies.get(*self.name, digest)).add
-                add = [member for member in self.settling.allowed(added, task) if member not in removed]
-                await self.fill(staging, Names(add, []), lifetime=_REBUILD_SECONDS)
-            await self.fill(staging, Names([], self.settling.allowed(removed, task)), lifetime=_REBUILD_SECONDS)
+                async for part in in_turns((await self._bodies.get(*self.name, digest)).add):
+                    add = [member for member in self.settling.allowed(part, task) if member not in removed]
+                    await self.fill(staging, Names(add, []), lifetime=_REBUILD_SECONDS)
+            async for part in in_turns(list(removed)):
+                await self.fill(staging, Names([], self.settling.allowed(part, task)), lifetime=_REBUILD_SECONDS)
 
     async def erase_from_bodies(self, member: bytes) -> None:
         """Take `member` out of the bodies that are kept of this list's pages."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cohort_sync.memory import Memory
+from cohort_sync.pushes import parse_push_in_turns
 from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError, TooSlowError, UnavailableError
 from foundation.tasks import end
+from foundation.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive
 
     from cohort_sync.memory import Booking
+    from cohort_sync.pushes import DrainPush, SyncPush
     from cohort_sync.settings import CohortSyncSettings
     from cohort_sync.signature import SignatureCheck
 
@@ -26,9 +29,19 @@ log = logging.getLogger(__name__)
 
 _GRACE = 1 / 6  # share of the time in which nobody asks for the pace
 _SLOWEST = 8 * 1024  # bytes a second
+_HASHED_AT_ONCE = 16 * 1024  # bytes: up to here hashing is no heavy work
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A push whose signature was right: `digest` stands for its body, `signed_at` is in Unix milliseconds."""
+
+    push: SyncPush | DrainPush
+    digest: str
+    signed_at: int
+
+
+@dataclass(slots=True)
 class Body:
     """A raw body, and the hash that stands for it."""
 
@@ -37,19 +50,20 @@ class Body:
 
 
 class Intake:
-    """Takes the requests of one process. `take`: applies a verified body (signed at, Unix milliseconds)."""
+    """Takes the requests of one process. `apply`: what is done with a verified push."""
 
-    def __init__(self, settings: CohortSyncSettings, take: Callable[[Body, int], Awaitable[None]]) -> None:
+    def __init__(self, settings: CohortSyncSettings, apply: Callable[[Verified], Awaitable[None]]) -> None:
         self.memory = Memory(settings.webhook_memory)
         self._settings = settings
-        self._take = take
+        self._apply = apply
+        self._turns = Turns()
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def take(self, receive: Receive, check: SignatureCheck, *, announced: str | None) -> None:
         """Read the body, verify it and have it applied. `announced`: its Content-Length, if there was one.
 
-        Raises what `read_body`, `check` and applying raise, and `UnavailableError` when applying takes too long: it
-        goes on then, and the sender's retry finds it done. Stopping it instead, a page that takes longer than senders
+        Raises what reading, `check`, parsing and applying raise, and `UnavailableError` when applying takes too long:
+        it goes on then, and the sender's retry finds it done. Were it stopped, a page that takes longer than senders
         wait would never be applied.
         """
         size = int(announced) if announced and announced.isdecimal() else 0
@@ -58,7 +72,8 @@ class Intake:
             raise _too_large(limit)
         with contextlib.ExitStack() as holding:
             booking = holding.enter_context(self.memory.booking(size))
-            body = await read_body(receive, check, booking, limit=limit, seconds=self._settings.webhook_seconds)
+            reading = Reading(check, booking, self._turns, limit=limit, seconds=self._settings.webhook_seconds)
+            body = await reading.read(receive)
             check.verify(tolerance=self._settings.heap_timestamp_tolerance)
             work = asyncio.create_task(self._work(body, check.signed_at, holding.pop_all()))
         self._under_way.add(work)
@@ -77,38 +92,52 @@ class Intake:
     async def _work(self, body: Body, signed_at: int, holding: contextlib.ExitStack) -> None:
         with holding:
             async with self.memory.work_on(len(body.content)):
-                await self._take(body, signed_at)
+                push = await parse_push_in_turns(body.content, self._turns)
+                body.content = b""  # its room is for what was made of it
+                await self._apply(Verified(push, body.digest, signed_at))
 
 
-async def read_body(receive: Receive, check: SignatureCheck, booking: Booking, *, limit: int, seconds: float) -> Body:
-    """The raw body; each chunk goes to `check` as it arrives, so that no large body is hashed in one go.
+class Reading:
+    """Reads one body of at most `limit` bytes, within `seconds` and at no less than some 8 KiB a second."""
 
-    Raises `TooLargeError` beyond `limit` bytes, `TooSlowError` for one that takes longer than `seconds` or comes at
-    less than some 8 KiB a second, `UnavailableError` without room for more, and `BadRequestError` when the sender
-    hangs up.
-    """
-    start = asyncio.get_running_loop().time()
-    content = bytearray()
-    digest = hashlib.blake2b(digest_size=16)
-    more = True
-    while more:
-        patience = min(seconds, seconds * _GRACE + len(content) / _SLOWEST)
-        try:
-            async with asyncio.timeout_at(start + patience):
-                message = await receive()
-        except TimeoutError:
-            raise TooSlowError(f"the body must arrive within {seconds:g} s (WEBHOOK_SECONDS)") from None
-        if message["type"] != "http.request":
-            raise BadRequestError("the sender hung up half-way", reason="cut_short")
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(content) + len(chunk) > limit:
-            raise _too_large(limit)
-        booking.grow(len(chunk))
-        check.feed(chunk)
-        digest.update(chunk)
-        content += chunk
-    return Body(bytes(content), digest.hexdigest())
+    def __init__(self, check: SignatureCheck, booking: Booking, turns: Turns, *, limit: int, seconds: float) -> None:
+        self._check = check
+        self._booking = booking
+        self._turns = turns
+        self._limit = limit
+        self._seconds = seconds
+        self._content = bytearray()
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    async def read(self, receive: Receive) -> Body:
+        """The raw body, hashed as it arrives, so that no large body is hashed in one go.
+
+        Raises `TooLargeError`, `TooSlowError`, `UnavailableError` without room for more, and `BadRequestError` when
+        the sender hangs up.
+        """
+        start = asyncio.get_running_loop().time()
+        more = True
+        while more:
+            patience = min(self._seconds, self._seconds * _GRACE + len(self._content) / _SLOWEST)
+            try:
+                async with asyncio.timeout_at(start + patience):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlowError(f"the body must arrive within {self._seconds:g} s (WEBHOOK_SECONDS)") from None
+            if message["type"] != "http.request":
+                raise BadRequestError("the sender hung up half-way", reason="cut_short")
+            more = message.get("more_body", False)
+            await self._take(message.get("body", b""))
+        return Body(bytes(self._content), self._digest.hexdigest())
+
+    async def _take(self, chunk: bytes) -> None:
+        if len(self._content) + len(chunk) > self._limit:
+            raise _too_large(self._limit)
+        self._booking.grow(len(chunk))
+        async with self._turns.slice() if len(chunk) > _HASHED_AT_ONCE else contextlib.nullcontext():
+            self._check.feed(chunk)
+            self._digest.update(chunk)
+            self._content += chunk
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -6,7 +6,6 @@ is kept.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cohort_sync.members import is_utf8, members_of, read_members, text_of
+from cohort_sync.members import SLICE, is_utf8, members_of, read_members, text_of
 from foundation.errors import ActionNotAllowedError, BadRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from foundation.turns import Turns
 
 SYNC = "segment.users.sync"
 DRAIN = "segment.users.drain"
@@ -82,16 +83,18 @@ def parse_push(body: bytes) -> SyncPush | DrainPush:
             return push
 
 
-async def parse_push_in_turns(body: bytes) -> SyncPush | DrainPush:
-    """`parse_push`, with a turn of the event loop for everybody else after each slice of the members."""
+async def parse_push_in_turns(body: bytes, turns: Turns) -> SyncPush | DrainPush:
+    """`parse_push`, each slice of the members in a turn of the event loop of its own."""
+    if len(body) <= SLICE:
+        return parse_push(body)
     steps = _parse(body)
     while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            push: SyncPush | DrainPush = end.value
-            return push
-        await asyncio.sleep(0)
+        async with turns.slice():
+            try:
+                next(steps)
+            except StopIteration as end:
+                push: SyncPush | DrainPush = end.value
+                return push
 
 
 def _parse(body: bytes) -> Generator[None, None, SyncPush | DrainPush]:

@@ -20,7 +20,7 @@ from cohort_sync.journal import Journal, NoJournal
 from cohort_sync.known_lists import KnownLists
 from cohort_sync.metrics import Metrics
 from cohort_sync.oauth_states import OAuthStates
-from cohort_sync.pushes import DrainPush, SyncPush, parse_push_in_turns
+from cohort_sync.pushes import DrainPush
 from cohort_sync.records import DrainRecord, ListOrigin, OperationRecord, PageRecord, pack_record
 from cohort_sync.recovery import Recovery
 from cohort_sync.sealing import open_sealer
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from attribute_lists.changes import Outcome
     from attribute_lists.order import Mode
-    from cohort_sync.intake import Body
+    from cohort_sync.intake import Verified
+    from cohort_sync.pushes import SyncPush
     from cohort_sync.records import Record
     from cohort_sync.settings import CohortSyncSettings
     from foundation.store import Store
@@ -86,13 +87,13 @@ class Receiver:
         )
         self.erasures = Erasures(store, journal, self.checkpoints, receiver=name, tag_key=self.tag_key)
 
-    async def take(self, body: Body, signed_at: int) -> None:
+    async def take(self, verified: Verified) -> None:
         """Apply a push whose signature was verified; when this returns the change is durable.
 
-        `signed_at`: Unix milliseconds. Raises what `parse_push` raises, `ForbiddenError` for an unknown `id_token`,
-        and `UnavailableError` while the store or the journal is away.
+        Raises `ForbiddenError` for an unknown `id_token`, and `UnavailableError` while the store or the journal is
+        away.
         """
-        push = await parse_push_in_turns(body.content)
+        push = verified.push
         await self.recovery.first_look(seconds=_START_SECONDS)
         try:
             account = await self.connections.account_of_push(
@@ -105,10 +106,10 @@ class Receiver:
             raise _store_away(push, error) from error
         origin = ListOrigin(account, list_id, push.segment_id, push.segment_name, SOURCE)
         if isinstance(push, DrainPush):
-            outcome = await self.keep(DrainRecord(origin, signed_at))
+            outcome = await self.keep(DrainRecord(origin, verified.signed_at))
         else:
             names = Names(push.add, push.remove)
-            record = await _page_record(push, origin, names, body.digest, signed_at, mode)
+            record = await _page_record(push, origin, names, verified, mode)
             outcome = await self.keep(record, names=names)
         self._report(push, origin, outcome)
 
@@ -181,9 +182,7 @@ class Receiver:
         )
 
 
-async def _page_record(
-    push: SyncPush, origin: ListOrigin, names: Names, mark: str, signed_at: int, mode: Mode
-) -> PageRecord:
+async def _page_record(push: SyncPush, origin: ListOrigin, names: Names, verified: Verified, mode: Mode) -> PageRecord:
     large = len(names.add) + len(names.remove) > _PACKED_AT_ONCE
     return PageRecord(
         origin=origin,
@@ -191,8 +190,8 @@ async def _page_record(
         number=push.page_number,
         total=push.total_pages,
         skipped=push.skipped,
-        mark=mark,
-        signed_at=signed_at,
+        mark=verified.digest,
+        signed_at=verified.signed_at,
         packed=await asyncio.to_thread(pack, names) if large else pack(names),  # compressing leaves Python to others
         mode=mode,
     )

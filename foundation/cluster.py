@@ -33,6 +33,8 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from foundation.tasks import end
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -97,10 +99,7 @@ class ClusterStore(RedisCluster):
         raise AssertionError  # the last attempt returned or raised
 
     async def aclose(self) -> None:
-        tasks = [task for task in (self._looking, self._opening) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*(task for task in (self._looking, self._opening) if task is not None))
         await super().aclose()
 
     async def _execute_command(self, target_node: ClusterNode, *args: Any, **options: Any) -> Any:

@@ -11,6 +11,8 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from foundation.tasks import end
+
 Address = tuple[str, int]
 
 
@@ -31,20 +33,31 @@ class Sentinels(Sentinel):
     takes a whole timeout, and who has a deadline never gets to the next one.
     """
 
+    def __init__(self, addresses: list[Address], *, of_sentinels: dict[str, Any], of_store: dict[str, Any]) -> None:
+        super().__init__(addresses, sentinel_kwargs=of_sentinels, **of_store)  # type: ignore[no-untyped-call] # theirs
+        self._asked: set[asyncio.Task[Address]] = set()
+
     async def discover_master(self, service_name: str) -> Address:
         asked = [asyncio.create_task(self._ask(sentinel, service_name)) for sentinel in self.sentinels]
+        self._asked.update(asked)
+        for task in asked:
+            task.add_done_callback(self._answered)
         complaints = []
-        try:
-            for answer in asyncio.as_completed(asked):
-                try:
-                    return await answer
-                except (RedisError, OSError) as error:
-                    complaints.append(str(error) or type(error).__name__)
-        finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+        for answer in asyncio.as_completed(asked):
+            try:
+                return await answer  # the others go on, so that their connections are open the next time
+            except (RedisError, OSError) as error:
+                complaints.append(str(error) or type(error).__name__)
         raise MasterNotFoundError(f"no Sentinel knows a working master {service_name!r}: {'; '.join(complaints)}")
+
+    def _answered(self, task: asyncio.Task[Address]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody needs it any more
+
+    async def aclose(self) -> None:
+        await end(*self._asked)
+        await super().aclose()
 
     async def _ask(self, sentinel: Redis, service_name: str) -> Address:
         masters: Any = await sentinel.sentinel_masters()
@@ -61,7 +74,7 @@ def sentinel_client(
 ) -> SentinelStore:
     """A client of `master`. `of_sentinels`, `of_store`: redis-py's options for connections to these and to that."""
     asking = of_sentinels | {"retry": Retry(NoBackoff(), 1)}
-    sentinels = Sentinels(addresses, sentinel_kwargs=asking, **of_store)  # type: ignore[no-untyped-call] # redis-py's
+    sentinels = Sentinels(addresses, of_sentinels=asking, of_store=of_store)
     client: SentinelStore = sentinels.master_for(master, redis_class=SentinelStore)
     client.sentinels = sentinels
     return client

@@ -18,6 +18,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from foundation.cluster import ClusterStore
 from foundation.errors import ConfigurationError
+from foundation.packing import use_hiredis
 from foundation.sentinel import sentinel_client
 
 if TYPE_CHECKING:
@@ -51,14 +52,17 @@ def embedded_socket(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"cohort-gateway-{os.getuid()}-{digest}" / "store.sock"
 
 
-def connect(settings: ServiceSettings, *, timeout: float = 5.0, retries: int = 1) -> Store:
-    """A client of the configured store; it connects on first use. `timeout` (seconds) covers connecting and answers.
+def connect(
+    settings: ServiceSettings, *, timeout: float = 5.0, connect_timeout: float = 5.0, retries: int = 1
+) -> Store:
+    """A client of the configured store; it connects on first use. `timeout`: seconds for an answer.
 
     Raises `ConfigurationError` for an address that can't be right, or a file of certificates that can't be read.
     """
+    use_hiredis()
     options: dict[str, Any] = {
         "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         "health_check_interval": 15,
     }
@@ -150,7 +154,9 @@ def _sentinel_client(settings: ServiceSettings, options: dict[str, Any]) -> Stor
             raise ConfigurationError("REDIS_SENTINELS must be host:port pairs with commas between them")
         addresses.append((host, int(port)))
     encrypted = _tls(settings, wanted=settings.redis_enable_tls)
-    of_sentinels = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")} | encrypted
+    # They are asked when a connection is made, and have as long.
+    patience = options["socket_connect_timeout"]
+    of_sentinels = {"socket_timeout": patience, "socket_connect_timeout": patience} | encrypted
     if settings.redis_sentinel_password is not None:
         of_sentinels["password"] = settings.redis_sentinel_password
     return sentinel_client(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from attribute_lists.membership import Membership
-from foundation.store import connect, describe_store, embedded_socket
+from foundation.store import STORE_ERRORS, connect, describe_store, embedded_socket, ping
+from foundation.store_trouble import explain
 from foundation.web import health_router, install_error_handlers, operations_router
 from gateway.check import AT_ONCE, Checks, check_router
 from gateway.events import Events, events_router
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STORE_TIMEOUT = 0.1  # seconds; an SDK waits for every check, and a late answer helps it less than `false`
+_CONNECT_TIMEOUT = 1.0
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
     """The gateway. Raises `ConfigurationError` for settings that can't be served."""
     metrics = Metrics()
     served = ServedSettings(settings.settings_file, metrics)
-    store = connect(settings, timeout=_STORE_TIMEOUT, retries=0)
+    store = connect(settings, timeout=_STORE_TIMEOUT, connect_timeout=_CONNECT_TIMEOUT, retries=0)
     membership = Membership(store, deadline=_STORE_TIMEOUT)
     readiness = Readiness(store, served)
 
@@ -71,8 +73,10 @@ async def _open_connections(store: Store) -> None:
 
     A store that is away is no reason not to start.
     """
-    pings = (store.execute_command("PING") for _ in range(AT_ONCE))
-    await asyncio.gather(*pings, return_exceptions=True)
+    answers = await asyncio.gather(*(ping(store) for _ in range(AT_ONCE)), return_exceptions=True)
+    failed = next((answer for answer in answers if isinstance(answer, STORE_ERRORS)), None)
+    if failed is not None:
+        log.warning("the store can't be reached, so every check answers false: %s", explain(failed))
 
 
 def _tell(settings: GatewaySettings) -> None:

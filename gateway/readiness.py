@@ -6,7 +6,7 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from foundation.store import STORE_ERRORS
+from foundation.store import STORE_ERRORS, ping
 
 if TYPE_CHECKING:
     from foundation.store import Store
@@ -47,7 +47,7 @@ class Readiness:
     async def _store_answers(self) -> bool:
         try:
             async with asyncio.timeout(_PING_SECONDS):
-                await self._store.execute_command("PING")
+                await ping(self._store)
         except STORE_ERRORS:
             return False
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,8 @@ from tests.attribute_lists.histories import histories, play
 if TYPE_CHECKING:
     from foundation.store import Store
     from tests.attribute_lists.histories import Event
+
+HISTORIES = int(os.environ.get("ORDER_HISTORIES", "400"))  # scripts/check_order runs many more
 
 SETTINGS = settings(
     deadline=None,
@@ -34,13 +37,13 @@ def run(url: str, events: list[Event], *, scale: int = 1) -> None:
     assert held == wanted
 
 
-@settings(SETTINGS, max_examples=400)
+@settings(SETTINGS, max_examples=HISTORIES)
 @given(events=histories())
 def test_small_pages(store_url: str, events: list[Event]) -> None:
     run(store_url, events)
 
 
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=max(50, HISTORIES // 8))
 @given(events=histories())
 def test_pages_that_go_in_slices(store_url: str, events: list[Event]) -> None:
     run(store_url, events, scale=700)

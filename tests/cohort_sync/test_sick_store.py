@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from attribute_lists import keys
 from local_stack.sample_push import build_push
@@ -110,25 +112,28 @@ def too_few_replicas(server: StoreServer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def busy_script(server: StoreServer) -> Iterator[None]:
+    def client() -> redis.Redis:  # the server's own one would try again and again
+        return redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0))
+
     def run() -> None:
-        with server.client() as client, contextlib.suppress(redis.ResponseError):
-            client.eval("while true do end", 0)
+        with client() as runner, contextlib.suppress(redis.ResponseError):
+            runner.eval("while true do end", 0)
 
-    with server.client() as client:
-        client.config_set("busy-reply-threshold", "10")
-        thread = threading.Thread(target=run)
-        thread.start()
-
-        def is_busy() -> bool:
+    def is_busy() -> bool:
+        with client() as other:
             try:
-                client.ping()
+                other.ping()
             except redis.ResponseError:
                 return True
             return False
 
+    with client() as killer:
+        killer.config_set("busy-reply-threshold", "10")
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
         until(is_busy, what="the script to run")
         yield
-        client.script_kill()
+        killer.script_kill()
         thread.join()
 
 
@@ -137,12 +142,12 @@ def loading(server: StoreServer) -> Iterator[None]:
     """It starts again, and takes seconds over its data."""
     with server.client() as client:
         for number in range(300):
-            client.set(f"filler:{number}", "x")
+            client.set(f"filler:{number}", "x" * 2000)
         client.bgrewriteaof()
         until(lambda: not client.info("persistence")["aof_rewrite_in_progress"], what="the rewrite")
     server.kill()
     slow = StoreServer(server.directory, "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
-    thread = threading.Thread(target=slow.start)
+    thread = threading.Thread(target=slow.start, daemon=True)
     thread.start()
     until((server.directory / "s").exists, what="the socket")
     try:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 import redis
 
 from tests.support.ports import free_ports
-from tests.support.servers import START_SECONDS, Server
+from tests.support.servers import START_SECONDS, Server, client_options
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.support.certificates import Certificates
 
 _SLOTS = 16384
 _NODE_TIMEOUT_MS = 1000  # silence after which the others count a node as failed
@@ -23,8 +24,8 @@ _NODE_TIMEOUT_MS = 1000  # silence after which the others count a node as failed
 class Node(Server):
     """One server of a cluster. `bus`: the port that the nodes talk to each other on."""
 
-    def __init__(self, directory: Path, port: int, bus: int) -> None:
-        super().__init__(directory, port)
+    def __init__(self, directory: Path, port: int, bus: int, tls: Certificates | None) -> None:
+        super().__init__(directory, port, tls)
         self.bus = bus
 
     def join_in(self) -> None:
@@ -55,18 +56,20 @@ class Node(Server):
 class Cluster:
     """Three primaries that share the slots; `replicas`: how many of them have a replica."""
 
-    def __init__(self, directory: Path, *, replicas: int = 0) -> None:
+    def __init__(self, directory: Path, *, replicas: int = 0, tls: Certificates | None = None) -> None:
         count = 3 + replicas
         ports = free_ports(2 * count)
         self.nodes = [
-            Node(directory / str(port), port, bus) for port, bus in zip(ports[:count], ports[count:], strict=True)
+            Node(directory / str(port), port, bus, tls) for port, bus in zip(ports[:count], ports[count:], strict=True)
         ]
         self.primaries, self.replicas = self.nodes[:3], self.nodes[3:]
-        self.url = f"redis://127.0.0.1:{self.nodes[0].port}"
+        self._tls = tls
+        self.url = f"{'redis' if tls is None else 'rediss'}://127.0.0.1:{self.nodes[0].port}"
 
     @property
     def settings(self) -> dict[str, str]:
-        return {"REDIS_URL": self.url, "REDIS_CLUSTER": "true"}
+        named = {"REDIS_URL": self.url, "REDIS_CLUSTER": "true"}
+        return named if self._tls is None else named | {"REDIS_TLS_CA_PATH": str(self._tls.authority)}
 
     def start(self) -> None:
         for node in self.nodes:
@@ -96,7 +99,7 @@ class Cluster:
 
     def client(self) -> redis.RedisCluster:
         alive = next(node for node in self.nodes if node.is_running)
-        return redis.RedisCluster("127.0.0.1", alive.port)
+        return redis.RedisCluster("127.0.0.1", alive.port, **client_options(self._tls))
 
     def clear(self) -> None:
         for node in self.primaries:
@@ -112,8 +115,21 @@ class Cluster:
     def replica_of(self, primary: Node) -> Node:
         return self.replicas[self.primaries.index(primary)]
 
-    def move_slot(self, key: str, target: Node, *, pause: float) -> None:
-        """Take the slot of `key` to another primary as `redis-cli --cluster reshard` does, `pause` seconds a key."""
+    def add_primary(self) -> Node:
+        """A new node without slots; clients hear of it when a slot moves there."""
+        port, bus = free_ports(2)
+        node = Node(self.nodes[0].directory.with_name(str(port)), port, bus, self._tls)
+        self.nodes.append(node)
+        self.primaries.append(node)
+        node.join_in()
+        with self.nodes[0].client() as first:
+            first.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
+        until(self._all_met, seconds=START_SECONDS, what="the nodes to meet")
+        until(lambda: node.says("cluster_state") == "ok", seconds=START_SECONDS, what="the new node to join in")
+        return node
+
+    def move_slot(self, key: str, target: Node, *, between: Callable[[], None]) -> None:
+        """Take the slot of `key` to another primary as `redis-cli --cluster reshard` does, key by key."""
         source = self.primary_of(key)
         with source.client() as here, target.client() as there:
             slot = here.execute_command("CLUSTER", "KEYSLOT", key)
@@ -121,8 +137,8 @@ class Cluster:
             here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
             while moving := here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1):
                 here.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *moving)
-                time.sleep(pause)
-            for node in (target, source, *self.primaries):
+                between()
+            for node in (target, source):
                 with node.client() as client:
                     client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
 
@@ -132,8 +148,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster(directory: Path, *, replicas: int = 0) -> Iterator[Cluster]:
-    cluster = Cluster(directory, replicas=replicas)
+def running_cluster(directory: Path, *, replicas: int = 0, tls: Certificates | None = None) -> Iterator[Cluster]:
+    cluster = Cluster(directory, replicas=replicas, tls=tls)
     try:
         cluster.start()
         yield cluster

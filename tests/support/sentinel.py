@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redis.sentinel import Sentinel
 
 from tests.support.ports import free_ports
-from tests.support.servers import START_SECONDS, Server
+from tests.support.servers import START_SECONDS, Server, client_options
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import redis
+
+    from tests.support.certificates import Certificates
 
 MASTER = "lists"
 _SENTINELS = 3
@@ -26,14 +28,18 @@ _FAILOVER_MS = 3000
 class Replicated:
     """A master, `replicas`, and three Sentinels that watch them."""
 
-    def __init__(self, directory: Path, *, replicas: int = 1) -> None:
-        servers = [Server(directory / str(port), port) for port in free_ports(1 + replicas + _SENTINELS)]
+    def __init__(self, directory: Path, *, replicas: int = 1, tls: Certificates | None = None) -> None:
+        servers = [Server(directory / str(port), port, tls) for port in free_ports(1 + replicas + _SENTINELS)]
+        self._tls = tls
         self.stores, self.sentinels = servers[: 1 + replicas], servers[1 + replicas :]
 
     @property
     def settings(self) -> dict[str, str]:
         addresses = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return {"REDIS_SENTINELS": addresses, "REDIS_SENTINEL_MASTER": MASTER}
+        named = {"REDIS_SENTINELS": addresses, "REDIS_SENTINEL_MASTER": MASTER}
+        if self._tls is None:
+            return named
+        return named | {"REDIS_ENABLE_TLS": "true", "REDIS_TLS_CA_PATH": str(self._tls.authority)}
 
     def start(self) -> None:
         first = self.stores[0]
@@ -67,7 +73,8 @@ class Replicated:
     def master(self) -> Server:
         """Who the Sentinels say is the master."""
         addresses = [("127.0.0.1", sentinel.port) for sentinel in self.sentinels]
-        sentinels: Any = Sentinel(addresses, socket_timeout=5)  # type: ignore[no-untyped-call] # redis-py's
+        options = {"socket_timeout": 5} | client_options(self._tls)
+        sentinels: Any = Sentinel(addresses, sentinel_kwargs=options)  # type: ignore[no-untyped-call] # redis-py's
         port = sentinels.discover_master(MASTER)[1]
         return next(server for server in self.stores if server.port == port)
 
@@ -81,8 +88,8 @@ class Replicated:
 
 
 @contextlib.contextmanager
-def replicated_store(directory: Path, *, replicas: int = 1) -> Iterator[Replicated]:
-    found = Replicated(directory, replicas=replicas)
+def replicated_store(directory: Path, *, replicas: int = 1, tls: Certificates | None = None) -> Iterator[Replicated]:
+    found = Replicated(directory, replicas=replicas, tls=tls)
     try:
         found.start()
         yield found

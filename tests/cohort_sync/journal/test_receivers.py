@@ -100,3 +100,11 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
         os.umask(umask)
     [path] = files_of(tmp_path / "journal")
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+async def test_records_are_read_in_the_order_of_writing_whoever_wrote_them(tmp_path: Path) -> None:
+    async with Journal.open(tmp_path) as first, Journal.open(tmp_path) as second:
+        for number in range(6):
+            await (first, second)[number % 2].append(b"%d" % number)
+            await asyncio.sleep(0.003)  # times count in milliseconds
+        assert payloads(tmp_path) == [b"0", b"1", b"2", b"3", b"4", b"5"]

@@ -1,0 +1,242 @@
+"""How fast pushes become lists, and what everybody else feels of it: ratios, measured side by side in one run.
+
+The receiver runs with everything on (signature, journal, order of tasks) and has a core of its own; the store and the
+sender share the other one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import redis
+
+from attribute_lists import keys
+from cohort_sync.signature import HEADER, sign
+from local_stack.sample_push import build_push
+from tests.support.processes import StoreServer, cohort_sync, wait_until_recovered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.processes import Program
+
+SECRET = "whsec_benchmark"  # noqa: S105 - of this run alone
+RECEIVER_CORE, OTHER_CORE = 0, 1
+VARIADIC = 500
+CHECKS_PER_SECOND = 2000
+
+
+def bodies(members: int, page_size: int, *, segment: str, task: str | None = None) -> list[bytes]:
+    task = task or str(uuid.uuid4())
+    pages = members // page_size
+    return [
+        build_push(
+            segment_id=segment,
+            segment_name=segment,
+            task=task,
+            add=[f"{segment}-{number:015d}" for number in range(page * page_size, (page + 1) * page_size)],
+            remove=[],
+            page=page + 1,
+            pages=pages,
+        )
+        for page in range(pages)
+    ]
+
+
+def push(address: str, pages: list[bytes]) -> float:
+    """Members' pages one after the other over one connection, as fast as they are taken; seconds."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
+    signed = [(page, sign(SECRET, page, timestamp_ms=int(time.time() * 1000))) for page in pages]
+    started = time.perf_counter()
+    for page, signature in signed:
+        connection.request("POST", "/webhooks/heap", page, {HEADER: signature, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != http.client.OK:
+            raise SystemExit(f"the receiver answered {answer.status}")
+    seconds = time.perf_counter() - started
+    connection.close()
+    return seconds
+
+
+def by_redis_benchmark(server: StoreServer, members: int) -> float:
+    """redis-benchmark's variadic SADD of fresh members into the same server; members per second."""
+    count = members // VARIADIC
+    command = ["redis-benchmark", "-s", server.url.removeprefix("unix://"), "-n", str(count), "-c", "4", "-P", "4"]
+    command += ["-r", "1000000000", "-q", "--csv", "SADD", "bench:variadic"]
+    command += ["benchmark-x-__rand_int__"] * VARIADIC
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rate = float(done.stdout.strip().splitlines()[-1].split(",")[1].strip('"'))
+    return rate * VARIADIC
+
+
+def by_json_and_redis_py(server: StoreServer, pages: list[bytes]) -> float:
+    """What one writes first, without signature, journal or order: json, one variadic SADD a page; seconds."""
+    with redis.Redis.from_url(server.url) as client:
+        started = time.perf_counter()
+        for page in pages:
+            push = json.loads(page)
+            client.sadd("bench:naive", *[member["id"] for member in push["data"]["add"]])
+        return time.perf_counter() - started
+
+
+class Checks(threading.Thread):
+    """Asks membership `CHECKS_PER_SECOND` times a second, in a process of its own; the latencies in ms."""
+
+    CODE = """
+import sys, time, redis
+url, key, rate = sys.argv[1], sys.argv[2], float(sys.argv[3])
+client = redis.Redis.from_url(url); client.ping(); found = []
+print("ready", flush=True)
+import select
+next_at = time.perf_counter()
+while not select.select([sys.stdin], [], [], 0)[0]:
+    while time.perf_counter() < next_at: time.sleep(0)
+    started = time.perf_counter(); client.smismember(key, ["nobody"]); found.append(time.perf_counter() - started)
+    next_at = max(next_at + 1 / rate, started)
+found.sort()
+print(found[int(len(found) * 0.5)] * 1e3, found[int(len(found) * 0.99)] * 1e3, found[-1] * 1e3, len(found))
+"""
+
+    def __init__(self, server: StoreServer, key: str, *, rate: float = CHECKS_PER_SECOND) -> None:
+        super().__init__()
+        arguments = [sys.executable, "-c", self.CODE, server.url, key, str(rate)]
+        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self._process.pid, {OTHER_CORE})
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def finish(self) -> tuple[float, float, float, int]:
+        """p50, p99 and longest (ms), and how many."""
+        out, _ = self._process.communicate("stop\n")
+        p50, p99, longest, count = out.split()
+        return float(p50), float(p99), float(longest), int(count)
+
+
+def speeds(program: Program, server: StoreServer, *, members: int, rounds: int) -> Iterator[str]:
+    shares, times = [], []
+    for number in range(rounds):
+        pages = bodies(members, 10_000, segment=f"speed{number}")
+        ours = members / push(program.address, pages)
+        theirs = by_redis_benchmark(server, members)
+        naive = members / by_json_and_redis_py(server, pages)
+        shares.append(ours / theirs)
+        times.append(ours / naive)
+        yield (
+            f"round {number + 1}: ours {ours:,.0f}, redis-benchmark {theirs:,.0f}, "
+            f"json + redis-py {naive:,.0f} members/s"
+        )
+        with server.client() as client:
+            client.unlink("bench:naive", "bench:variadic")
+    yield f"share of redis-benchmark: {statistics.median(shares):.2f} (median of {rounds})"
+    yield f"times json + redis-py: {statistics.median(times):.2f}"
+
+
+def fairness(program: Program, server: StoreServer, *, members: int) -> Iterator[str]:
+    key = keys.members("123456", "heap_fairness")
+    idle = Checks(server, key)
+    time.sleep(5)
+    before = idle.finish()
+    pages = bodies(members, 50_000, segment="fairness")
+    busy = Checks(server, key)
+    seconds = push(program.address, pages)
+    during = busy.finish()
+    yield f"{members:,} members in 50,000-member pages in {seconds:.1f} s ({members / seconds:,.0f}/s)"
+    yield f"checks, idle: p50 {before[0]:.2f} ms, p99 {before[1]:.2f} ms ({before[3]} checks)"
+    yield (
+        f"checks, during: p50 {during[0]:.2f} ms, p99 {during[1]:.2f} ms, "
+        f"longest {during[2]:.1f} ms ({during[3]} checks)"
+    )
+    yield f"p99 during, times idle: {during[1] / before[1]:.1f}"
+
+
+def swap_gap(server: StoreServer) -> Iterator[str]:
+    """The swap step alone, on two sets of a million members: how long it holds the store up."""
+    script = (
+        "redis.call('RENAME', KEYS[1], KEYS[3]); redis.call('RENAME', KEYS[2], KEYS[1]); "
+        "redis.call('PERSIST', KEYS[1]); redis.call('UNLINK', KEYS[3])"
+    )
+    with server.client() as client:
+        for name in ("{b}live", "{b}staging"):
+            for start in range(0, 1_000_000, VARIADIC):
+                client.sadd(name, *[f"{name}-{number:015d}" for number in range(start, start + VARIADIC)])
+        floor = Checks(server, "{b}live", rate=1e9)
+        time.sleep(3)
+        quiet = floor.finish()
+        others = Checks(server, "{b}live", rate=1e9)
+        time.sleep(1)
+        client.eval(script, 3, "{b}live", "{b}staging", "{b}old")
+        time.sleep(1)
+        gap = others.finish()
+        client.unlink("{b}live")
+    yield f"longest gap of another client: quiet {quiet[2]:.2f} ms, with a swap of 1,000,000 members {gap[2]:.2f} ms"
+
+
+def bytes_per_member(program: Program, server: StoreServer) -> Iterator[str]:
+    with server.client() as client:
+        push(program.address, bodies(100_000, 10_000, segment="bytes"))
+        prefix = "cg:{123456:heap_bytes}:"
+        members = client.memory_usage(prefix + "members", samples=0)
+        lasting = sum(client.memory_usage(prefix + part, samples=0) or 0 for part in ("about", "applied"))
+        window = sum(
+            client.memory_usage(key, samples=0) or 0
+            for key in client.scan_iter(prefix + "*", count=1000)
+            if b":body:" in key or key.endswith(b"ledger")
+        )
+    yield (
+        f"store bytes per member: the set {members / 100_000:.1f}, bookkeeping that stays {lasting / 100_000:.2f}, "
+        f"within the ordering window {window / 100_000:.1f} more"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--members", type=int, default=500_000, help="members a round of the speed test")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fairness-members", type=int, default=5_000_000)
+    options = parser.parse_args()
+    if shutil.which("redis-benchmark") is None:
+        raise SystemExit("error: redis-benchmark is missing; on Debian: apt-get install redis-tools")
+    if (os.cpu_count() or 1) < 2:
+        raise SystemExit("error: the receiver needs a core of its own; this machine has one")
+    os.sched_setaffinity(0, {OTHER_CORE})
+    with tempfile.TemporaryDirectory(prefix="ingest") as directory:
+        server = StoreServer(Path(directory), "--appendfsync", "everysec")
+        server.start()
+        settings = {"REDIS_URL": server.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": "t", "LOG_LEVEL": "WARNING"}
+        try:
+            with cohort_sync(Path(directory), settings | {"LOG_LEVEL": "INFO"}) as program:
+                wait_until_recovered(program)
+                os.sched_setaffinity(program.pid, {RECEIVER_CORE})
+                for task in Path(f"/proc/{program.pid}/task").iterdir():
+                    os.sched_setaffinity(int(task.name), {RECEIVER_CORE})
+                parts = (
+                    speeds(program, server, members=options.members, rounds=options.rounds),
+                    fairness(program, server, members=options.fairness_members),
+                    bytes_per_member(program, server),
+                    swap_gap(server),
+                )
+                for part in parts:
+                    for line in part:
+                        print(line, flush=True)
+        finally:
+            server.kill()
+
+
+if __name__ == "__main__":
+    main()
