@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from foundation.errors import CohortGatewayError, UnavailableError
+from foundation.errors import CohortGatewayError, ConfigurationError, UnavailableError
 from foundation.serving import reachable_host
 
 if TYPE_CHECKING:
@@ -21,12 +21,22 @@ class AdminClient:
 
     def __init__(self, settings: CohortSyncSettings) -> None:
         host = reachable_host(settings.cohort_sync_admin_host)
+        self._settings = settings
         self._address = f"http://{host}:{settings.cohort_sync_admin_port}"
         self._headers = {
             "Authorization": f"Bearer {settings.administration_token()}",
             "X-Operator": _user(),
             "Accept": "application/json",
         }
+
+    def account_or_default(self, account: str | None) -> str:
+        """`account`, or the default account: what our own settings say, else what the running cohort-sync says."""
+        if account is not None:
+            return account
+        try:
+            return self._settings.default_account
+        except ConfigurationError:
+            return str(self.get("/installation")["default_account"])
 
     def get(self, path: str) -> Any:
         return self._call("GET", path)

@@ -70,6 +70,10 @@ def reading_router(admin: Admin) -> APIRouter:
         lists = await describe_lists(receiver.store, stale_after=receiver.settings.stale_after)
         return {"lists": [asdict(found) for found in lists], "lost": receiver.recovery.lost}
 
+    @router.get("/installation")
+    async def get_installation() -> dict[str, str]:
+        return {"default_account": receiver.default_account}
+
     @router.get("/lists/{account}/{name}")
     async def get_list(account: str, name: str) -> dict[str, Any]:
         return await admin.described(await admin.resolved(account, name))

@@ -38,7 +38,7 @@ def export_lists(
     settings = load_settings(CohortSyncSettings)
 
     async def work(receiver: Receiver, show: Callable[[Progress], None]) -> Any:
-        owner = account or settings.default_account
+        owner = AdminClient(settings).account_or_default(account) if only else ""
         names = [(owner, await receiver.definitions.resolve(owner, name)) for name in only or []]
         aside = file.with_name(f"{file.name}.unfinished")
         with aside.open("wb") as target:

@@ -62,12 +62,12 @@ def show_audit(
 
 def connect(account: AccountArgument = None) -> None:
     """Start connecting a Heap environment to an account: prints the address to open in a browser."""
-    settings = load_settings(CohortSyncSettings)
-    typer.echo(AdminClient(settings).connect_address(account or settings.default_account))
+    client = AdminClient(load_settings(CohortSyncSettings))
+    typer.echo(client.connect_address(client.account_or_default(account)))
 
 
 def disconnect(account: AccountArgument = None) -> None:
     """End the connection of an account: pushes with its `id_token` are refused from now on."""
-    settings = load_settings(CohortSyncSettings)
-    AdminClient(settings).delete(f"/connections/{account or settings.default_account}")
+    client = AdminClient(load_settings(CohortSyncSettings))
+    client.delete(f"/connections/{client.account_or_default(account)}")
     typer.echo("disconnected")

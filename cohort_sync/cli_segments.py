@@ -174,8 +174,8 @@ def check_segment(
 
 
 def _at(name: str, account: str | None) -> tuple[AdminClient, str]:
-    settings = load_settings(CohortSyncSettings)
-    return AdminClient(settings), f"/lists/{quote(account or settings.default_account, safe='')}/{quote(name, safe='')}"
+    client = AdminClient(load_settings(CohortSyncSettings))
+    return client, f"/lists/{quote(client.account_or_default(account), safe='')}/{quote(name, safe='')}"
 
 
 def _print_list(described: dict[str, Any], *, as_json: bool) -> None:
@@ -210,7 +210,7 @@ def _shown(descriptions: list[ListDescription]) -> RenderableType:
         return _EMPTY
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("account", "list", "segment", "name", "mode", "status"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "list")
     for heading in ("members", "last page", "age"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in descriptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 import uuid
@@ -59,7 +60,6 @@ class Receiver:
         self.metrics = Metrics()
         self.secrets = settings.webhook_secrets()
         self.admin_token = settings.administration_token()
-        self.default_account = settings.default_account
         self.tag_key = read_or_create_secret(settings.data_dir / "erasure_key").encode()
         sealer = open_sealer(settings.data_dir)
         self.connections = Connections(store, sealer)
@@ -127,6 +127,11 @@ class Receiver:
             raise _store_away(record, error) from error
         self.recovery.remember(record)
         return outcome
+
+    @functools.cached_property
+    def default_account(self) -> str:
+        """The account of pushes without `id_token`. Raises `ConfigurationError` when nothing names one."""
+        return self.settings.default_account
 
     async def write_checkpoint(self) -> int:
         """Write a checkpoint (its time in ms is the answer) and drop what the journal then needs no longer."""

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 VWO_ID = "67c858b8b8556:1741183160"
 
 
-def run(service: Service, *arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def run(service: Service, *arguments: str, directory: Path, **more: str) -> subprocess.CompletedProcess[str]:
     port = service.admin_address.rpartition(":")[2]
-    settings = service.settings | {
-        "COHORT_SYNC_ADMIN_PORT": port,
-        "ACCOUNT_ID": "123456",
-        "DATA_DIR": str(directory / "data"),
-        "COLUMNS": "200",
-    }
+    settings = (
+        service.settings
+        | {
+            "COHORT_SYNC_ADMIN_PORT": port,
+            "ACCOUNT_ID": "123456",
+            "DATA_DIR": str(directory / "data"),
+            "COLUMNS": "200",
+        }
+        | more
+    )
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,
@@ -122,3 +126,12 @@ def test_the_table_without_a_store_says_how_to_start_one(service: Service, tmp_p
     done = run(service, *SEGMENTS, "list", directory=tmp_path)
     assert done.returncode == 2
     assert "scripts/serve" in done.stderr
+
+
+def test_commands_in_another_terminal_need_no_account(service: Service, tmp_path: Path) -> None:
+    service.heap.sync(add=["a"])
+    done = run(service, *SEGMENTS, "set", "heap_premium_users", "--alias", "x", directory=tmp_path, ACCOUNT_ID="")
+    assert done.returncode == 0, done.stderr
+    exported = run(service, "-m", "cohort_sync", "export", "lists.archive", directory=tmp_path, ACCOUNT_ID="")
+    assert exported.returncode == 0, exported.stderr
+    assert "1 lists, 1 members" in exported.stdout
