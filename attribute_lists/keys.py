@@ -12,7 +12,7 @@ REGISTRY_ALIASES = "cg:{registry}:aliases"  # hash "account:alias" -> list id
 REGISTRY_ERASED = "cg:{registry}:erased"  # sorted set of persons erased (keyed hashes) by time (ms)
 REGISTRY_APPLIED = "cg:{registry}:applied"  # sorted set: marks of changes that belong to no one list
 REGISTRY_IDENTITY = "cg:{registry}:identity"  # names this store; gone when it was emptied
-REGISTRY_REBUILDING = "cg:{registry}:rebuilding"  # set: attempts to build everything again after a loss
+REGISTRY_REBUILDING = "cg:{registry}:rebuilding"  # who builds everything again after a loss; expires
 CHANGES = "cg:changes"  # channel: told when lists or aliases come and go
 
 

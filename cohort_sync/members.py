@@ -115,7 +115,7 @@ def _read(piece: bytes, field: str) -> Found | None:
     listed = b"[" + piece + b"]"
     try:
         return _texts([member.id for member in _decode(listed)])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return members_of(json.loads(listed), field)

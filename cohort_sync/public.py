@@ -49,7 +49,12 @@ def create_public_app(receiver: Receiver) -> FastAPI:
         await intake.aclose()
 
     app = FastAPI(
-        title="Cohort Gateway: Heap webhook", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+        title="Cohort Gateway: Heap webhook",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # the address would be made from the Host header, which is anybody's
+        lifespan=lifespan,
     )
     install_error_handlers(app)
     for kind in STORE_ERRORS:

@@ -100,7 +100,7 @@ async def parse_push_in_turns(body: bytes, turns: Turns) -> SyncPush | DrainPush
 def _parse(body: bytes) -> Generator[None, None, SyncPush | DrainPush]:
     try:
         push = _decode(body)  # checks the whole text and finds its parts; nothing is built yet
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _parse_unusual(body)
     yield
     action, id_token = _small(push.action_type, "action_type"), _small(push.id_token, "id_token")

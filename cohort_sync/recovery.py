@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from attribute_lists import keys
 from cohort_sync.journal import read
+from cohort_sync.rebuild_turn import RebuildTurn
 from cohort_sync.records import OperationRecord, Record, unpack_record
-from foundation.errors import UnavailableError
 from foundation.store import server_ids
 
 if TYPE_CHECKING:
@@ -34,16 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH = 200
-_LONGEST_REBUILD = 7 * 86400  # seconds
 _RECENT_SECONDS = 60.0  # what every look checks; everything is checked when the store has changed
-
-# KEYS rebuilding, identity; ARGV the attempt. Only a store that kept everything since the attempt began is whole.
-_NAME_STORE = """
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('SREM', KEYS[1], ARGV[1])
-redis.call('SET', KEYS[2], ARGV[1], 'NX')
-return 1
-"""
 
 
 @dataclass(slots=True)
@@ -73,6 +63,7 @@ class Recovery:
         self._journal = journal
         self._checkpoints = checkpoints
         self._known_lists = known_lists
+        self._turn = RebuildTurn(store)
         self._seen: tuple[str, bytes | None] = ("", None)
         self._doubted = False
         self._looked = asyncio.Event()
@@ -98,7 +89,8 @@ class Recovery:
         lost = [":".join(name) for name in missing]
         if identity is None or (missing and (lost != self.lost or seen != self._seen[0])):
             self.complete = False
-            await self._rebuild_whole()
+            if not await self._turn.run(self.rebuild):
+                return
             lost = [":".join(name) for name in await self._known_lists.missing()]
             if lost:
                 log.error("lost, and neither in a checkpoint nor in the journal: lists %s", ", ".join(lost))
@@ -111,16 +103,6 @@ class Recovery:
             log.info("the store holds every change of this receiver's journal")
         self.complete = True
         self._looked.set()
-
-    async def _rebuild_whole(self) -> None:
-        """Raises `UnavailableError` when the store was emptied once more meanwhile: then it must be done again."""
-        token = secrets.token_hex(8)
-        await self._store.execute_command("SADD", keys.REGISTRY_REBUILDING, token)
-        await self._store.execute_command("EXPIRE", keys.REGISTRY_REBUILDING, _LONGEST_REBUILD)
-        await self.rebuild()
-        names = (keys.REGISTRY_REBUILDING, keys.REGISTRY_IDENTITY)
-        if not await self._store.execute_command("EVAL", _NAME_STORE, len(names), *names, token):
-            raise UnavailableError("the store was emptied while it was built again", reason="store_changed")
 
     async def rebuild(self, progress: Callable[[Replayed], None] | None = None) -> Replayed:
         """Build everything again: the newest checkpoint, then every record that it lacks."""

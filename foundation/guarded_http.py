@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 _LARGEST_HEAD = 64 * 1024  # bytes that are no body, between two pieces of body: headers, trailers, chunk extensions
 _MOST_PIPELINED = 16
 _LINGER_SECONDS = 5.0
@@ -52,6 +54,7 @@ class _GuardedProtocol(HttpToolsProtocol):
         self._in_message = False  # from the first byte of a request to the last of its body
         self._in_head = True  # from a connection's start, or a request's first byte, to the end of its headers
         self._head_bytes = 0
+        self._answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -59,6 +62,11 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self.pipeline.clear()
+        if self._answering is not None and not self._answering.response_complete:
+            # uvicorn tells the newest request only; where others wait behind one, that is not the one being answered.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -85,6 +93,10 @@ class _GuardedProtocol(HttpToolsProtocol):
             self.app = _too_many_connections
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
         super().on_body(body)
@@ -105,6 +117,9 @@ class _GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         del msg
         self._refuse(400, "this is no valid HTTP request", "bad_http")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is upgraded here; that is no reason to tell the operator which libraries to install."""
 
     def _wait(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._waited_long_enough)

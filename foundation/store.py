@@ -20,6 +20,7 @@ from foundation.cluster import ClusterStore
 from foundation.errors import ConfigurationError
 from foundation.packing import use_hiredis
 from foundation.sentinel import sentinel_client
+from foundation.tls import share_contexts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -185,6 +186,7 @@ def _for_cluster(options: dict[str, Any]) -> dict[str, Any]:
 def _tls(settings: ServiceSettings, *, wanted: bool) -> dict[str, Any]:
     if not wanted:
         return {}
+    share_contexts()
     options: dict[str, Any] = {"ssl": True}
     if not settings.redis_tls_reject_unauthorized:
         options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}

@@ -186,6 +186,10 @@ class _Import:
             await parts.add_about({field: value for field, value in state.about.items() if field not in _OF_LEDGER})
         if latest(self._erased_here, await self._tombstones()) != self._erased_here:
             raise UnavailableError("a person was erased meanwhile; read the archive again", reason="erased_meanwhile")
+        if self.mark_restored and await _is_restored(self._store, name):
+            self.summary.skipped.append(name)
+            await parts.discard()
+            return
         await self._claims.take(self._chosen[name])
         await parts.go_live()
         await self._store.execute_command("PUBLISH", keys.CHANGES, "lists")

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cohort_sync.pushes import DrainPush, SyncPush, parse_push
+from cohort_sync import members
+from cohort_sync.pushes import DrainPush, SyncPush, parse_push, parse_push_in_turns
 from foundation.errors import ActionNotAllowedError, BadRequestError
+from foundation.turns import Turns
 
 
 def push(**data: Any) -> dict[str, Any]:
@@ -108,3 +113,62 @@ def test_what_is_no_json_object_is_refused_without_quoting_it(body: bytes) -> No
     with pytest.raises(BadRequestError) as caught:
         parse_push(body)
     assert "secret_user" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    body = json.dumps(push(add=[{"id": "first"}, {"id": "HERE"}, {"id": 5}])).encode().replace(b"HERE", b"\xf3a")
+    with pytest.raises(BadRequestError):
+        parse_push(body)
+
+
+def in_one_go(ids: list[Any], **options: Any) -> tuple[list[bytes], int]:
+    """What the tolerant reader makes of a page; `NaN`, which is no JSON, sends it there."""
+    body = json.dumps(push(add=[{"id": member} for member in ids]) | {"customer_config": float("nan")}, **options)
+    found = parse_push(body.encode("utf-8", "surrogatepass"))
+    assert isinstance(found, SyncPush)
+    return found.add, found.skipped
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    ids=st.lists(
+        st.one_of(
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+            st.sampled_from(['"},{"id":"', '"}, {"id": "', "},{", "]}", "\\", '"', ",", "x" * 2000]),
+            st.integers(),
+            st.floats(allow_nan=False, allow_infinity=False),
+            st.sampled_from([None, True, [], [{}, {}], {"id": "a"}, {"a": [{"id": 1}, {"id": 2}]}]),
+        ),
+        max_size=40,
+    ),
+    separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " : ")]),
+    ascii_only=st.booleans(),
+    size=st.integers(1, 200),
+)
+def test_slices_find_what_the_whole_holds(
+    ids: list[Any], separators: tuple[str, str], ascii_only: bool, size: int
+) -> None:
+    options: dict[str, Any] = {"separators": separators, "ensure_ascii": ascii_only}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(members, "SLICE", size)
+        found = parse_push(json.dumps(push(add=[{"id": member} for member in ids]), **options).encode())
+    assert isinstance(found, SyncPush)
+    assert (found.add, found.skipped) == in_one_go(ids, **options)
+
+
+async def test_a_large_page_is_read_in_turns() -> None:
+    ids = [f"user{number}" for number in range(20_000)]
+    body = json.dumps(push(add=[{"id": member} for member in ids])).encode()
+    turns, others = Turns(), 0
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            await asyncio.sleep(0)
+            others += 1
+
+    counting = asyncio.create_task(count())
+    found = await parse_push_in_turns(body, turns)
+    counting.cancel()
+    assert found == parse_push(body)
+    assert others > len(body) / members.SLICE

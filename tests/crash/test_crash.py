@@ -1,0 +1,12 @@
+"""A short run of the crash test; `scripts/crash_test` is the long one, and docs/reliability.md has its result."""
+
+from __future__ import annotations
+
+from tests.crash.run import Run
+
+
+def test_nothing_acknowledged_is_lost_when_receivers_and_stores_are_killed() -> None:
+    run = Run(kills=7, seed=1)
+    run.play(lambda _: None)
+    assert run.tally.kills.total() == 7
+    assert run.tally.pages > 50
