@@ -16,7 +16,6 @@ import http.client
 import multiprocessing
 import random
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -168,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

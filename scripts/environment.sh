@@ -1,5 +1,5 @@
 # Makes .venv and installs what is pinned in the given requirements file, when it is not there yet.
-# Sourced by the other scripts, from the root of the repository:  . scripts/environment.sh; set_up runtime|dev
+# Sourced by the other scripts, from the root of the repository:  . scripts/environment.sh; set_up runtime|dev|fuzz
 
 set -eu
 
@@ -19,7 +19,7 @@ find_python() {
     return 1
 }
 
-set_up() { # set_up runtime|dev
+set_up() { # set_up runtime|dev|fuzz
     wanted=requirements/$1.txt
     if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
         python=$(find_python) || fail "Python 3.11 or newer is needed; install it, or name it: PYTHON=/path/to/python3"

@@ -1,0 +1,216 @@
+"""`scripts/fuzz_webhook`: throw what no sender should send at a running cohort-sync, and look whether it minds.
+
+No answer may be 500, no request may hang, nothing unsigned may change the store, and the process must live on. The
+same seed gives the same requests (but for the time they are signed at).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cohort_sync.erasures import RECEIVERS
+from tests.fuzz.requests import SECRET, Sent, request
+from tests.support import http
+from tests.support.processes import Program, StoreServer, cohort_sync, wait_until_recovered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+
+HANG_SECONDS = 5.0
+_BATCH = 200
+_ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+
+_SIGN_OF_LIFE = RECEIVERS.encode()  # the receiver renews it by itself
+
+
+class FuzzError(Exception):
+    """The service minded."""
+
+
+@dataclass
+class Tally:
+    requests: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+
+
+class Target:
+    """A cohort-sync and its store, to be fuzzed."""
+
+    def __init__(self, program: Program, store: redis.Redis) -> None:
+        host, _, port = program.address.removeprefix("http://").rpartition(":")
+        self.program = program
+        self._place = (host, int(port))
+        self._store = store
+
+    def send(self, sent: Sent) -> tuple[list[str], float]:
+        """The statuses of the answers (`closed` where there was none), and how long the first took (seconds)."""
+        started = time.monotonic()
+        received = b""
+        with socket.create_connection(self._place, timeout=HANG_SECONDS) as peer:
+            try:
+                for number, piece in enumerate(sent.pieces):
+                    if number:
+                        time.sleep(0.002)
+                    peer.sendall(piece)
+                while not (found := _ANSWER.findall(received)) or set(found) == {b"100"}:
+                    chunk = peer.recv(65536)
+                    if not chunk:
+                        break
+                    received += chunk
+                took = time.monotonic() - started
+                peer.settimeout(0.02)  # answers to the requests that came after the first
+                while chunk := peer.recv(65536):
+                    received += chunk
+            except ConnectionError:
+                took = time.monotonic() - started
+            except TimeoutError:
+                took = time.monotonic() - started
+                if not received:
+                    raise FuzzError(f"no answer within {HANG_SECONDS:g} s") from None
+        return [status.decode() for status in _ANSWER.findall(received)] or ["closed"], took
+
+    def digest(self) -> dict[bytes, bytes]:
+        """A digest of each key."""
+        names = sorted(set(self._store.scan_iter(count=10_000)) - {_SIGN_OF_LIFE})
+        pipeline = self._store.pipeline(transaction=False)
+        for start in range(0, len(names), 500):
+            command = ("DEBUG", "DIGEST-VALUE", *names[start : start + 500])
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py
+        digests = [digest for part in pipeline.execute() for digest in part]
+        return dict(zip(names, digests, strict=True))
+
+    def settled_digest(self) -> dict[bytes, bytes]:
+        """The same once nothing is under way: who hangs up may leave a change that is still being made."""
+        digest = self.digest()
+        while (again := self.digest()) != digest:
+            digest = again
+        return digest
+
+    def check_health(self) -> None:
+        if not self.program.process.is_alive():
+            raise FuzzError("the process ended")
+        if http.get(f"{self.program.address}/healthz").status_code != 200:
+            raise FuzzError("it is not healthy")
+        log = self.program.log()
+        if "Traceback" in log or " ERROR " in log:
+            raise FuzzError(f"its log holds errors:\n{log[-6000:]}")
+        if SECRET + "," in log:
+            raise FuzzError("its log holds the secret")
+        self.program.lines.clear()
+
+    def memory(self) -> int:
+        """MiB of the process."""
+        status = Path(f"/proc/{self.program.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) // 1024
+
+
+def fuzz(target: Target, *, seed: int, start: int, count: int, say: Callable[[str], None] = lambda _: None) -> Tally:
+    """Send the requests numbered from `start`. Raises `FuzzError` naming the seed and the number."""
+    tally = Tally()
+    began = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        for first in range(start, start + count, _BATCH):
+            numbers = range(first, min(first + _BATCH, start + count))
+            signed = (first // _BATCH) % 2 == 1
+            before = None if signed else target.settled_digest()
+            for result in pool.map(lambda number: _send(target, seed, number, signed=signed), numbers):  # noqa: B023
+                answers, took = result
+                tally.requests += 1
+                tally.answers.update(answers)
+                tally.slowest = max(tally.slowest, took)
+            if before is not None and (after := target.digest()) != before:
+                changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+                raise FuzzError(f"seed {seed}, {numbers}: unsigned requests changed {sorted(changed)[:5]}")
+            try:
+                target.check_health()
+            except FuzzError as error:
+                raise FuzzError(f"seed {seed}, {numbers}: {error}") from None
+            if tally.requests % 1000 == 0 or numbers.stop == start + count:
+                seconds = time.monotonic() - began
+                shown = " ".join(f"{status}:{times}" for status, times in sorted(tally.answers.items()))
+                say(
+                    f"{tally.requests} requests, {tally.requests / seconds:.0f}/s, answers {shown}, "
+                    f"slowest {tally.slowest:.2f} s, memory {target.memory()} MiB"
+                )
+    return tally
+
+
+def _send(target: Target, seed: int, number: int, *, signed: bool) -> tuple[list[str], float]:
+    sent = request(seed, number, signed=signed)
+    try:
+        answers, took = target.send(sent)
+    except FuzzError as error:
+        raise FuzzError(f"seed {seed}, number {number}, signed {signed}: {error}; {_shown(sent)}") from None
+    if "500" in answers:
+        time.sleep(0.1)  # for the log to come
+        raise FuzzError(
+            f"seed {seed}, number {number}, signed {signed}: answered 500; {_shown(sent)}\n"
+            f"{target.program.log()[-6000:]}"
+        )
+    return answers, took
+
+
+def _shown(sent: Sent) -> str:
+    raw = b"".join(sent.pieces)
+    return repr(raw if len(raw) < 2000 else raw[:1500] + b" ... " + raw[-400:])
+
+
+def settings(store_url: str) -> dict[str, str]:
+    """Short times, so that what never ends is cut off soon."""
+    return {
+        "REDIS_URL": store_url,
+        "HEAP_WEBHOOK_SECRET": f"{SECRET}, the-next",
+        "ADMIN_TOKEN": "fuzz",
+        "MAX_WEBHOOK_BYTES": "1000000",
+        "WEBHOOK_SECONDS": "1.5",
+        "HEAP_CLIENT_ID": "fuzz",
+        "HEAP_CLIENT_SECRET": "fuzz",
+        "PUBLIC_URL": "https://example.com",
+        "HEAP_BASE": "http://127.0.0.1:1",
+    }
+
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command()
+def main(
+    requests: Annotated[int, typer.Option(min=1, help="how many")] = 100_000,
+    seed: Annotated[int, typer.Option(help="another seed, other requests")] = 1,
+    start: Annotated[int, typer.Option(min=0, help="number of the first request: to go on where a run ended")] = 0,
+) -> None:
+    """Throw broken, odd and unsigned requests at a cohort-sync of its own."""
+    with tempfile.TemporaryDirectory(prefix="fuzz") as name:
+        directory = Path(name)
+        store = StoreServer(directory, "--enable-debug-command", "yes", "--appendfsync", "no")
+        store.start()
+        try:
+            with cohort_sync(directory, settings(store.url)) as program, store.client() as client:
+                wait_until_recovered(program)
+                fuzz(Target(program, client), seed=seed, start=start, count=requests, say=_say)
+        except FuzzError as error:
+            sys.exit(f"FAILED: {error}")
+        finally:
+            store.kill()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - progress
+
+
+if __name__ == "__main__":
+    app()
