@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LARGEST_HEAD = 64 * 1024  # bytes that are no body, between two pieces of body: headers, trailers, chunk extensions
 _MOST_PIPELINED = 16
 _LINGER_SECONDS = 5.0
+_MOST_TOLD = 2  # times as many connections as are served: beyond, nobody is told why they are closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,11 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._wait(self.guard.head_seconds)
+        if len(self.connections) > _MOST_TOLD * self.guard.connections:
+            self.guard.count("too_many_connections")
+            transport.abort()
+        else:
+            self._wait(self.guard.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -80,6 +85,8 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_message = self._in_head = True
+        if self._timer is None:
+            self._wait(self.guard.head_seconds)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -109,7 +116,8 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._in_message and not self._in_head and self._timer is None:
+        newest_is_answered = self.cycle is not None and self.cycle.response_complete
+        if newest_is_answered and self._in_message and not self._in_head and self._timer is None:
             # Answered before the body was there, most likely refused: a sender that can't stop half-way sees the
             # answer only if somebody takes the rest. It is thrown away, for a while.
             self._wait(_LINGER_SECONDS)

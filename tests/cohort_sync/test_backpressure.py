@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING
@@ -191,6 +192,15 @@ class TestSlowness:
             peer.sendall(b"\r\n")
             assert is_closed(peer)
 
+    def test_headers_that_trickle_behind_another_request(self, service: Service) -> None:
+        with connection(service.program.address) as peer:
+            peer.sendall(head("/healthz", method="GET") + b"POST ")
+            first = read_answer(peer)
+            assert first is not None
+            assert first.status == 200
+            trickle(peer, b"/webhooks/heap?" + b"x" * 200)
+            self.is_cut_off(peer, seconds=2)
+
     def is_cut_off(self, peer: socket.socket, *, seconds: float) -> None:
         peer.settimeout(seconds)
         answer = read_answer(peer)
@@ -258,12 +268,8 @@ class TestExcess:
             assert answer is not None
             assert (answer.status, answer.reason) == (400, "bad_http")
 
-    @pytest.mark.parametrize("connections", ["2"])
-    def test_too_many_connections(
-        self, tmp_path: object, settings: dict[str, str], connections: str, request: pytest.FixtureRequest
-    ) -> None:
-        del tmp_path
-        settings["WEBHOOK_CONNECTIONS"] = connections
+    def test_too_many_connections(self, settings: dict[str, str], request: pytest.FixtureRequest) -> None:
+        settings["WEBHOOK_CONNECTIONS"] = "2"
         service: Service = request.getfixturevalue("service")
         address = service.program.address
         with connection(address) as first, connection(address) as second, connection(address) as third:
@@ -275,6 +281,9 @@ class TestExcess:
             assert (answer.status, answer.reason) == (503, "too_many_connections")
             assert int(answer.headers["retry-after"]) > 0
             assert is_closed(third)
+            with contextlib.ExitStack() as others:
+                beyond = [others.enter_context(connection(address, timeout=2)) for _ in range(3)]
+                assert is_closed(beyond[-1])
             first.close()
             while True:
                 second.sendall(head("/healthz", method="GET"))

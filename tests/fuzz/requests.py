@@ -82,7 +82,7 @@ def request(seed: int, number: int, *, signed: bool) -> Sent:
 def _one(chooser: random.Random, *, signed: bool) -> bytes:
     content = body(chooser)
     method, target, version = "POST", "/webhooks/heap", "HTTP/1.1"
-    odd = 0.05 if signed else 0.15
+    odd = 0.03 if signed else 0.1
     if chooser.random() < odd:
         method = chooser.choice(_METHODS)
     if chooser.random() < odd:
