@@ -17,6 +17,7 @@ _SHOWN = frozenset({"active", "aliases", "mode", "at", "env_id"})
 
 async def tell(store: Store, record: OperationRecord) -> None:
     fields: dict[str, Any] = {
+        "id": record.mark,
         "at": record.at,
         "who": record.actor,
         "what": record.action,
@@ -39,4 +40,7 @@ async def restore(store: Store, changes: list[dict[str, str]]) -> None:
 async def newest(store: Store, count: int) -> list[dict[str, str]]:
     """The latest changes, newest first: `at` (Unix milliseconds), `who`, `what`, `account`, `list` and details."""
     rows: Any = await store.xrevrange(AUDIT, count=count)
-    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in rows]
+    changes = [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in rows]
+    # A change that recovery applied again, perhaps while it was being applied, is told again.
+    once = {change.get("id", str(number)): change for number, change in enumerate(changes)}
+    return sorted(once.values(), key=lambda change: int(change["at"]), reverse=True)

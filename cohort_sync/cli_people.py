@@ -54,7 +54,9 @@ def show_audit(
         return
     for change in changes:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(change.pop("at")) / 1000))
-        rest = "  ".join(f"{name}={value}" for name, value in change.items() if value and name not in ("who", "what"))
+        rest = "  ".join(
+            f"{name}={value}" for name, value in change.items() if value and name not in ("id", "who", "what")
+        )
         typer.echo(f"{at}  {change['who']}  {change['what']}  {rest}")
     if not changes:
         typer.echo("no operator has changed anything yet")
