@@ -15,6 +15,8 @@ from foundation.settings import load_settings
 Json = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 AccountArgument = Annotated[str | None, typer.Option(help="the VWO account; the default account where left out")]
 
+_APART = ("id", "who", "what")  # what a line of the audit shows in another place, or not at all
+
 
 def erase(
     member: Annotated[
