@@ -120,7 +120,8 @@ async def run(options: argparse.Namespace, directory: Path, store_url: str) -> N
         port = int(bound.getsockname()[1])
         served = asyncio.create_task(serving.serve([(listener, bound)]))
         gc.collect()
-        gc.freeze()  # as the program does
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 1000)  # all as the program does
         before = resident()
         context = multiprocessing.get_context("spawn")
         mine, theirs = context.Pipe()
