@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from attribute_lists import keys
 from attribute_lists.bodies import pack
+from attribute_lists.filling import Changed, Filling
 from attribute_lists.ledgers import Ledgers, fields_of
 from attribute_lists.order import PageNote
 from attribute_lists.scripts import ConflictingChangeError, ListScripts
@@ -71,6 +72,7 @@ class Changes:
         self._ordering = ordering or Ordering()
         self._ledgers = Ledgers()
         self._bodies = Bodies(store)
+        self._filling = Filling(store)
         self._turns: WeakValueDictionary[ListName, asyncio.Lock] = WeakValueDictionary()
 
     async def apply_page(self, name: ListName, page: Page) -> Outcome:
@@ -182,10 +184,15 @@ class Changes:
         """Make a change, planned again whenever somebody else was faster; one at a time for a list in this process."""
         lock = self._turns.setdefault(name, asyncio.Lock())
         async with lock:
-            scripts = ListScripts(self._store, *name)
+            scripts, changed = ListScripts(self._store, *name), Changed()
             for _ in range(_MOST_CONFLICTS):
                 ledger = await self._ledgers.take(name, scripts)
-                work = Work(name, ledger, scripts, self._bodies, self._ordering)
+                work = Work(
+                    *(name, ledger, self._ordering, changed),
+                    scripts=scripts,
+                    bodies=self._bodies,
+                    filling=self._filling,
+                )
                 try:
                     outcome = await make(work)
                 except ConflictingChangeError:
@@ -238,7 +245,7 @@ async def _apply_page(work: Work, page: Page) -> Outcome:
             work.spoilt = True
             return Outcome(repeated=True)
     staging = None if task.names_members else keys.staging(*work.name, task.id)
-    added, removed = await work.fill(staging, planned, lifetime=int(work.ordering.window) if staging else 0)
+    await work.fill(staging, planned, lifetime=int(work.ordering.window) if staging else 0)
     if ledger.dirty:
         await work.rebuild()
     note.done, task.resettle = True, False
@@ -246,10 +253,10 @@ async def _apply_page(work: Work, page: Page) -> Outcome:
     await work.note(
         ledger=fields_of(ledger, tasks=[task], pages=[page.digest]),
         about=_about(work, task),
-        counts=skipped,
+        counts=skipped | {"added": work.changed.added, "removed": work.changed.removed},
         mark=page.digest,
     )
-    return Outcome(added=added, removed=removed)
+    return Outcome(added=work.changed.added, removed=work.changed.removed)
 
 
 def _about(work: Work, task: Task) -> dict[str, str]:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import AskError, TryAgainError
+
 from attribute_lists import keys
 from attribute_lists.bodies import Names
+from attribute_lists.filling import Changed, slices
 from attribute_lists.ledgers import fields_of
 from attribute_lists.scripts import ConflictingChangeError, Notes, Stepped
 from attribute_lists.settling import Settling, in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
+    from attribute_lists.filling import Filling
     from attribute_lists.order import Ledger, Task
     from attribute_lists.scripts import ListScripts
     from attribute_lists.settling import Bodies
 
 ListName = tuple[str, str]
 
-SLICE = 500  # members of a large change, so that no check waits behind one for long
 _NOTED = frozenset(("ledger", "about", "counts", "erased", "body", "body_seconds"))
 _REBUILD_SECONDS = 3600  # lifetime of what a rebuild that was cut short leaves
 REMEMBERED_SECONDS = 30 * 86400  # how long an applied body is known: longer than any signature is accepted
@@ -45,11 +45,20 @@ class Ordering:
 class Work:
     """One attempt at a change. Any step may find that somebody else was faster (`ConflictingChangeError`).
 
-    `spoilt`: the ledger in memory is not what the store has, though nothing failed.
+    `spoilt`: the ledger in memory is not what the store has, though nothing failed. `changed`: what was done to the
+    live set in slices, by earlier attempts as well; nobody has noted it yet.
     """
 
     def __init__(
-        self, name: ListName, ledger: Ledger, scripts: ListScripts, bodies: Bodies, ordering: Ordering
+        self,
+        name: ListName,
+        ledger: Ledger,
+        ordering: Ordering,
+        changed: Changed,
+        *,
+        scripts: ListScripts,
+        bodies: Bodies,
+        filling: Filling,
     ) -> None:
         self.name = name
         self.ledger = ledger
@@ -57,8 +66,10 @@ class Work:
         self.settling = Settling(name, ledger, bodies, ordering.tag_key)
         self.now = int(time.time() * 1000)
         self.spoilt = False
+        self.changed = changed
         self._scripts = scripts
         self._bodies = bodies
+        self._filling = filling
 
     async def note(self, *, mark: str = "", unless_marked: str = "", **what: Any) -> Stepped:
         """One step that changes the ledger, so that whoever planned on the old one plans again.
@@ -74,28 +85,23 @@ class Work:
         """Make sure that the store still has this ledger, and `mark`: it may have lost both since they were read."""
         await self._scripts.step(self._notes(mark=mark))
 
-    async def fill(self, target: str | None, names: Names, *, lifetime: int = 0) -> tuple[int, int]:
-        """Add and remove in slices, with room for others in between; how many were added and removed.
+    async def fill(self, target: str | None, names: Names, *, lifetime: int = 0) -> None:
+        """Add and remove in slices, with room for others in between.
 
-        `target`: another set than the live one, which then lives for `lifetime` seconds.
+        `target`: another set than the live one, which then lives for `lifetime` seconds; what changes there is not
+        counted in `changed`.
         """
-        added = removed = 0
-        under_way: asyncio.Task[Stepped] | None = None
-        slices = [{"add": part} for part in _slices(names.add)] + [{"remove": part} for part in _slices(names.remove)]
-        for part in slices:
-            # One is packed while the store works on the one before: they touch different members.
-            ahead = asyncio.create_task(self._slice(target, lifetime, **part))
-            try:
-                done = Stepped() if under_way is None else await under_way
-            except BaseException:
-                await asyncio.gather(ahead, return_exceptions=True)
-                raise
-            added, removed, under_way = added + done.added, removed + done.removed, ahead
-        done = Stepped() if under_way is None else await under_way
-        return added + done.added, removed + done.removed
-
-    async def _slice(self, target: str | None, lifetime: int, **members: Any) -> Stepped:
-        return await self._scripts.step(self._notes(), target=target, lifetime=lifetime, **members)
+        changed = self.changed if target is None else Changed()
+        target = target or keys.members(*self.name)
+        try:
+            await self._filling.fill(self.name, target, names, changed, version=self.ledger.version, lifetime=lifetime)
+        except (AskError, TryAgainError):  # the list's slot moves to another node: redis-py knows how to follow
+            parts: list[dict[str, Any]] = [{"add": part} for part in slices(names.add)]
+            parts += [{"remove": part} for part in slices(names.remove)]
+            for part in parts:
+                done = await self._scripts.step(self._notes(), target=target, lifetime=lifetime, **part)
+                changed.added += done.added
+                changed.removed += done.removed
 
     async def rebuild(self) -> None:
         """Build the list again from its base: in a set of its own, which then goes live in one step."""
@@ -168,8 +174,3 @@ class Work:
         return Notes(
             version if expected is None else expected, version, now=self.now, forget_marks_before=since, **noted
         )
-
-
-def _slices(members: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(members), SLICE):
-        yield members[start : start + SLICE]

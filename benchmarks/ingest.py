@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 SECRET = "whsec_benchmark"  # noqa: S105 - of this run alone
 RECEIVER_CORE, OTHER_CORE = 0, 1
 VARIADIC = 500
+TASKS = 5
 CHECKS_PER_SECOND = 2000
 
 
@@ -57,21 +59,26 @@ def bodies(members: int, page_size: int, *, segment: str, task: str | None = Non
     ]
 
 
-def push(address: str, pages: list[bytes]) -> float:
-    """Members' pages one after the other over one connection, as fast as they are taken; seconds."""
+def push(address: str, *tasks: list[bytes]) -> float:
+    """The pages of each task one after the other over a connection of its own, as fast as they are taken; seconds."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(len(tasks)) as senders:
+        for sent in [senders.submit(_send, address, pages) for pages in tasks]:
+            sent.result()
+    return time.perf_counter() - started
+
+
+def _send(address: str, pages: list[bytes]) -> None:
     parts = urlsplit(address)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
-    signed = [(page, sign(SECRET, page, timestamp_ms=int(time.time() * 1000))) for page in pages]
-    started = time.perf_counter()
-    for page, signature in signed:
+    for page in pages:
+        signature = sign(SECRET, page, timestamp_ms=int(time.time() * 1000))
         connection.request("POST", "/webhooks/heap", page, {HEADER: signature, "Content-Type": "application/json"})
         answer = connection.getresponse()
         answer.read()
         if answer.status != http.client.OK:
             raise SystemExit(f"the receiver answered {answer.status}")
-    seconds = time.perf_counter() - started
     connection.close()
-    return seconds
 
 
 def by_redis_benchmark(server: StoreServer, members: int) -> float:
@@ -106,7 +113,7 @@ print("ready", flush=True)
 import select
 next_at = time.perf_counter()
 while not select.select([sys.stdin], [], [], 0)[0]:
-    while time.perf_counter() < next_at: time.sleep(0)
+    time.sleep(max(0, next_at - time.perf_counter()))
     started = time.perf_counter(); client.smismember(key, ["nobody"]); found.append(time.perf_counter() - started)
     next_at = max(next_at + 1 / rate, started)
 found.sort()
@@ -128,31 +135,38 @@ print(found[int(len(found) * 0.5)] * 1e3, found[int(len(found) * 0.99)] * 1e3, f
         return float(p50), float(p99), float(longest), int(count)
 
 
+def _pin(pid: int, cores: set[int]) -> None:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+
+
 def speeds(program: Program, server: StoreServer, *, members: int, rounds: int) -> Iterator[str]:
     shares, times = [], []
     for number in range(rounds):
-        pages = bodies(members, 10_000, segment=f"speed{number}")
-        ours = members / push(program.address, pages)
+        alone = members / push(program.address, bodies(members, 10_000, segment=f"alone{number}"))
+        tasks = [bodies(members // TASKS, 10_000, segment=f"speed{number}-{task}") for task in range(TASKS)]
+        ours = members / push(program.address, *tasks)
         theirs = by_redis_benchmark(server, members)
-        naive = members / by_json_and_redis_py(server, pages)
-        shares.append(ours / theirs)
-        times.append(ours / naive)
+        naive = members / by_json_and_redis_py(server, [page for pages in tasks for page in pages])
+        shares.append((ours / theirs, alone / theirs))
+        times.append((ours / naive, alone / naive))
         yield (
-            f"round {number + 1}: ours {ours:,.0f}, redis-benchmark {theirs:,.0f}, "
+            f"round {number + 1}: ours {ours:,.0f} ({alone:,.0f} of one task), redis-benchmark {theirs:,.0f}, "
             f"json + redis-py {naive:,.0f} members/s"
         )
         with server.client() as client:
             client.unlink("bench:naive", "bench:variadic")
-    yield f"share of redis-benchmark: {statistics.median(shares):.2f} (median of {rounds})"
-    yield f"times json + redis-py: {statistics.median(times):.2f}"
+    for label, found in (("share of redis-benchmark", shares), ("times json + redis-py", times)):
+        ours, alone = (statistics.median(values) for values in zip(*found, strict=True))
+        yield f"{label}: {ours:.2f} of {TASKS} tasks at once, {alone:.2f} of one (medians of {rounds})"
 
 
 def fairness(program: Program, server: StoreServer, *, members: int) -> Iterator[str]:
     key = keys.members("123456", "heap_fairness")
+    pages = bodies(members, 50_000, segment="fairness")
     idle = Checks(server, key)
     time.sleep(5)
     before = idle.finish()
-    pages = bodies(members, 50_000, segment="fairness")
     busy = Checks(server, key)
     seconds = push(program.address, pages)
     during = busy.finish()
@@ -166,7 +180,11 @@ def fairness(program: Program, server: StoreServer, *, members: int) -> Iterator
 
 
 def swap_gap(server: StoreServer) -> Iterator[str]:
-    """The swap step alone, on two sets of a million members: how long it holds the store up."""
+    """The swap step alone, on two sets of a million members: how long it holds the store up.
+
+    The store may use the receiver's core meanwhile, as on any machine: it frees the old set in a thread of its own.
+    """
+    _pin(server.pid, {RECEIVER_CORE, OTHER_CORE})
     script = (
         "redis.call('RENAME', KEYS[1], KEYS[3]); redis.call('RENAME', KEYS[2], KEYS[1]); "
         "redis.call('PERSIST', KEYS[1]); redis.call('UNLINK', KEYS[3])"
@@ -216,15 +234,13 @@ def main() -> None:
         raise SystemExit("error: the receiver needs a core of its own; this machine has one")
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory(prefix="ingest") as directory:
-        server = StoreServer(Path(directory), "--appendfsync", "everysec")
+        server = StoreServer(Path(directory), "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
         server.start()
         settings = {"REDIS_URL": server.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": "t", "LOG_LEVEL": "WARNING"}
         try:
             with cohort_sync(Path(directory), settings | {"LOG_LEVEL": "INFO"}) as program:
                 wait_until_recovered(program)
-                os.sched_setaffinity(program.pid, {RECEIVER_CORE})
-                for task in Path(f"/proc/{program.pid}/task").iterdir():
-                    os.sched_setaffinity(int(task.name), {RECEIVER_CORE})
+                _pin(program.pid, {RECEIVER_CORE})
                 parts = (
                     speeds(program, server, members=options.members, rounds=options.rounds),
                     fairness(program, server, members=options.fairness_members),

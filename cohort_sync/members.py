@@ -23,8 +23,8 @@ LONGEST_MEMBER = 1024  # bytes
 
 Found = tuple[list[bytes], int]  # the usable ids, and how many were not usable
 
-SLICE = 64 * 1024  # bytes, some 2,000 members: read in well under a millisecond
-_TAIL = 4096
+SLICE = 16 * 1024  # bytes, some 500 members: read in a tenth of a millisecond
+_TAIL = 512
 
 _OPENING = re.compile(rb'\s*\{\s*"id"\s*:\s*"')
 _BETWEEN = re.compile(rb'"\s*\}\s*,\s*\{\s*"id"\s*:\s*"')

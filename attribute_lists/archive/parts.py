@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from attribute_lists import keys
 from attribute_lists.archive.format import bad_archive
 from attribute_lists.bodies import unpack
+from attribute_lists.filling import SLICE
 from attribute_lists.ledgers import fields_of
 from attribute_lists.settling import tag_of
-from attribute_lists.work import SLICE
 from foundation.errors import UnavailableError
 
 if TYPE_CHECKING:

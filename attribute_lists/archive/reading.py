@@ -24,7 +24,8 @@ from attribute_lists.archive.format import (
 )
 from attribute_lists.archive.parts import ListParts
 from attribute_lists.archive.writing import RESTORED
-from attribute_lists.work import SLICE, Ordering
+from attribute_lists.filling import SLICE
+from attribute_lists.work import Ordering
 from foundation.errors import NotFoundError, UnavailableError
 from foundation.store import STORE_ERRORS
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from local_stack.store import server_binary
+from local_stack.store import server_binary, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -188,7 +188,9 @@ class StoreServer:
         arguments = ["--port", "0", "--unixsocket", str(socket), "--dir", str(self.directory)]
         files = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning"]
         self._process = subprocess.Popen(
-            [server_binary(), *arguments, *files, *self._options], stdout=subprocess.DEVNULL
+            [server_binary(), *arguments, *files, *self._options],
+            stdout=subprocess.DEVNULL,
+            env=server_environment(),
         )
         with self.client() as client:
             client.ping()
