@@ -1,134 +1,254 @@
-"""Answer membership: is this value in that list?"""
+"""Answer membership: is this value in that list?
+
+While the store answers, every answer comes from the store. What it said is remembered for the time when it can't say.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attribute_lists import keys
+from attribute_lists.lines import Lines
+from attribute_lists.lists import AskedList
 from attribute_lists.names import is_account, is_list_id
+from attribute_lists.registry import Registry
+from attribute_lists.remembered import Remembered
+from attribute_lists.states import State
 from foundation.store import STORE_ERRORS, look_again
-from foundation.store_trouble import explain
 from foundation.tasks import end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
+    from attribute_lists.line import Check, Line
     from foundation.store import Store
+
+Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
-# A subscription to a host that went silent looks like one without news, so the table is read again this often anyway.
-_ALIAS_REFRESH_SECONDS = 10.0
-_RECONNECT_SECONDS = 1.0
-
-
-class State(StrEnum):
-    """What is known of a value: three states inside, of which the wire knows two (`true` for `IN` alone)."""
-
-    IN = "in"
-    NOT_IN = "not_in"
-    UNKNOWN_LIST = "unknown_list"
-    INACTIVE_LIST = "inactive_list"
-    STORE_DOWN = "store_down"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    state: State
-
-    @property
-    def is_member(self) -> bool:
-        return self.state is State.IN
+_MOST_LISTS = 4096  # that are kept ready; one that is not costs 20 µs
+_OPEN_SECONDS = 1.0
+_LOST = frozenset((State.UNKNOWN_LIST, State.STORE_EMPTIED, State.LOST_LIST))
 
 
 class Membership:
-    """Asks the store, one round trip a check, within a deadline (seconds). It never raises for a sick store."""
+    """The checks of one process. `deadline`: seconds that the store has for an answer.
 
-    def __init__(self, store: Store, *, deadline: float = 0.1) -> None:
+    `remember`: how many answers are remembered; `serve_stale_for`: seconds for which they are given while the store
+    can't answer. It never raises for a sick store.
+    """
+
+    def __init__(
+        self, store: Store, *, deadline: float = 0.1, remember: int = 200_000, serve_stale_for: float = 3600
+    ) -> None:
+        self.version = 0  # another one means that a name may stand for another list
         self._store = store
         self._deadline = deadline
-        self._aliases: dict[str, str] = {}
-        self._late: set[asyncio.Task[Answer]] = set()
+        self._serve_stale_for = serve_stale_for
+        self._remembered = Remembered(remember if serve_stale_for > 0 else 0)
+        self._registry = Registry(store, changed=self._lists_changed)
+        self._lines = Lines(store, self, deadline=deadline)
+        self._names: dict[tuple[str, str], AskedList] = {}
+        self._lists: dict[bytes, AskedList] = {}  # by each key whose change concerns it
+        self._resolving: dict[AskedList, asyncio.Task[AskedList | None]] = {}
+        self._at_work: set[asyncio.Task[Any]] = set()
 
-    async def check(self, account: str, list_id: str, readings: Sequence[bytes]) -> Answer:
-        """Whether any of `readings` (the values that the wire's text may stand for) is in the list.
+    @property
+    def trouble(self) -> State | None:
+        """What stands against answers from the store."""
+        if not self._lines.are_up:
+            return State.STORE_DOWN
+        return State.STORE_EMPTIED if self._registry.was_emptied else None
 
-        `list_id` is an id or an alias. Anything that can't name a list counts as unknown.
-        """
-        if not is_account(account) or not is_list_id(list_id) or not readings:
-            return Answer(State.UNKNOWN_LIST)
-        asking = asyncio.create_task(self._ask(account, list_id, readings))
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await asyncio.shield(asking)
-        except STORE_ERRORS:
-            if not asking.done():
-                # It may be about to open a connection, which takes longer than a check may where TLS or Sentinels are
-                # in the way. If it were given up, the next check would begin anew, and none would ever get through.
-                self._late.add(asking)
-                asking.add_done_callback(self._late.discard)
-            return Answer(State.STORE_DOWN)
-
-    async def _ask(self, account: str, list_id: str, readings: Sequence[bytes]) -> Answer:
-        name = keys.qualified(account, list_id)
-        known_alias = self._aliases.get(name)
-        answer = await self._ask_list(account, known_alias or list_id, readings)
-        if answer.state is not State.UNKNOWN_LIST or known_alias is not None:
-            return answer
-        target: bytes | None = await self._store.execute_command("HGET", keys.REGISTRY_ALIASES, name)
-        if target is None:
-            return answer
-        self._aliases[name] = target.decode()
-        return await self._ask_list(account, target.decode(), readings)
-
-    async def _ask_list(self, account: str, list_id: str, readings: Sequence[bytes]) -> Answer:
-        pipeline: Any = self._store.pipeline(transaction=False)
-        pipeline.execute_command("HGET", keys.about(account, list_id), "active")
-        pipeline.execute_command("SMISMEMBER", keys.members(account, list_id), *readings)
-        active, found = await pipeline.execute()
-        if active is None:
-            return Answer(State.UNKNOWN_LIST)
-        if active != b"1":
-            return Answer(State.INACTIVE_LIST)
-        return Answer(State.IN if any(found) else State.NOT_IN)
+    @property
+    def remembered(self) -> int:
+        """How many answers are remembered."""
+        return len(self._remembered)
 
     @contextlib.asynccontextmanager
-    async def following_aliases(self) -> AsyncIterator[None]:
-        """Keep the alias table fresh while the block runs: re-read when told of a change, and now and then anyway."""
-        task = asyncio.create_task(self._follow_aliases())
+    async def running(self) -> AsyncIterator[None]:
+        """Connect, and follow what lists and aliases there are, while the block runs."""
+        following = asyncio.create_task(self._registry.follow())
         try:
+            await self._lines.open(seconds=_OPEN_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._registry.was_read.wait(), _OPEN_SECONDS)
             yield
         finally:
-            await end(task, *self._late)
+            await end(following, *self._resolving.values(), *self._at_work)
+            await self._lines.aclose()
 
-    async def _follow_aliases(self) -> None:
-        while True:
-            try:
-                async with self._subscription() as subscription:
-                    while True:
-                        # The first message confirms the subscription, so that no change falls between it and reading.
-                        await subscription.get_message(timeout=_ALIAS_REFRESH_SECONDS)
-                        await self._read_aliases()
-            except STORE_ERRORS as error:
-                log.warning("aliases can't be followed: %s; trying again", explain(error))
-                look_again(self._store)
-                await asyncio.sleep(_RECONNECT_SECONDS)
+    def list_named(self, account: str, name: str) -> AskedList | None:
+        """The list that `name`, an id or an alias, stands for now; None where it can't be a name of one."""
+        found = self._names.get((account, name))
+        if found is not None:
+            return found
+        if not is_account(account) or not is_list_id(name):
+            return None
+        if len(self._names) >= _MOST_LISTS:
+            self._names.clear()
+        found = self._names[account, name] = self._list(account, self._registry.list_id(account, name))
+        return found
 
-    @contextlib.asynccontextmanager
-    async def _subscription(self) -> AsyncIterator[Any]:
-        await self._store.initialize()  # on a cluster, a subscription wants to know the nodes
-        subscription: Any = self._store.pubsub()
+    def ask(self, asked: AskedList, command: bytes, check: Check) -> None:
+        """Ask `command` (of `asked`); `check` is told, now or within the deadline."""
+        lines = self._lines
+        if asked.generation != lines.generation:
+            asked.line, asked.generation = lines.line_of(asked), lines.generation
+        line = asked.line
+        against = State.STORE_DOWN if line is None else line.ask(asked, command, check)
+        if against is not None:
+            check.told(self._last_known(asked, command, against))
+
+    async def answer(self, asked: AskedList, command: bytes) -> State:
+        """`ask` for those who can await the answer."""
+        waiting = _Waiting()
+        self.ask(asked, command, waiting)
+        return await waiting.answer
+
+    async def check(self, account: str, name: str, readings: Sequence[bytes]) -> State:
+        """Whether any of `readings` (the values that a text may stand for) is in the list called `name`."""
+        asked = self.list_named(account, name)
+        if asked is None or not readings:
+            return State.UNKNOWN_LIST
+        return await self.answer(asked, asked.command_of(readings))
+
+    # What a line asks and tells.
+
+    def remember(self, asked: AskedList, command: bytes, *, found: bool) -> None:
+        self._remembered.put(hash(command) ^ asked.salt, found)
+
+    def changed(self, key: bytes) -> None:
+        asked = self._lists.get(key)
+        if asked is not None:
+            asked.forget()
+
+    def is_same_store(self, identity: bytes | None) -> bool:
+        return self._registry.is_same_store(identity)
+
+    def not_known(self, asked: AskedList, command: bytes, check: Check, state: State) -> None:
+        if state is State.UNKNOWN_LIST and not self._registry.has_list(asked.account, asked.list_id):
+            self._look_up(asked, command, check)
+            return
+        check.told(self._last_known(asked, command, State.LOST_LIST if state is State.UNKNOWN_LIST else state))
+
+    def moved(self, asked: AskedList, command: bytes, check: Check) -> None:
+        """Another node has the list: redis-py follows it there, and learns where."""
+        look_again(self._store)
+        self._later(self._ask_elsewhere(asked, command, check))
+
+    def failed(self, line: Line) -> None:
+        del line
+        look_again(self._store)
+        self._lines.look_again()
+
+    def _last_known(self, asked: AskedList, command: bytes, state: State) -> State:
+        """What to say where the store can't: what was right when it was last heard, or why nothing can be said."""
+        line = asked.line
+        if state is State.INACTIVE_LIST or line is None:
+            return state
+        now = asyncio.get_running_loop().time()
+        if state not in _LOST and asked.epoch != line.epoch:
+            return state  # the store was heard since, though not about this list
+        if now - (asked.right_at if state in _LOST else line.heard_at) > self._serve_stale_for:
+            return state
+        found = self._remembered.get(hash(command) ^ asked.salt)
+        if found is None:
+            return state
+        return State.STALE_IN if found else State.STALE_NOT_IN
+
+    def _list(self, account: str, list_id: str) -> AskedList:
+        asked = AskedList(account, list_id)
+        known = self._lists.get(asked.key)
+        if known is not None:
+            return known
+        if len(self._lists) >= 2 * _MOST_LISTS:
+            self._lists.clear()
+            self._names.clear()
+            self.version += 1
+        self._lists[asked.key] = self._lists[asked.about] = asked
+        return asked
+
+    def _lists_changed(self) -> None:
+        self.version += 1
+        self._names.clear()
+        self._lines.look_again()
+
+    def _look_up(self, asked: AskedList, command: bytes, check: Check) -> None:
+        """A list that nobody knows may be an alias that is new: look once more before saying so."""
+        looking = self._resolving.get(asked)
+        if looking is None:
+            looking = self._resolving[asked] = asyncio.create_task(self._resolve(asked))
+            looking.add_done_callback(lambda _: self._resolving.pop(asked, None))
+        self._later(self._ask_again(looking, asked, command, check))
+
+    async def _resolve(self, asked: AskedList) -> AskedList | None:
+        list_id = await self._registry.look_up(asked.account, asked.list_id)
+        return None if list_id is None else self._list(asked.account, list_id)
+
+    async def _ask_again(
+        self, looking: asyncio.Task[AskedList | None], asked: AskedList, command: bytes, check: Check
+    ) -> None:
         try:
-            await subscription.subscribe(keys.CHANGES)
-            yield subscription
-        finally:
-            await subscription.aclose()
+            async with asyncio.timeout(self._deadline):
+                target = await asyncio.shield(looking)
+        except STORE_ERRORS:
+            check.told(State.STORE_DOWN)
+            return
+        if target is None:
+            check.told(State.UNKNOWN_LIST)
+        else:
+            self.ask(target, asked.same_of(command, target), check)
 
-    async def _read_aliases(self) -> None:
-        table: dict[bytes, bytes] = await self._store.execute_command("HGETALL", keys.REGISTRY_ALIASES)
-        self._aliases = {name.decode(): list_id.decode() for name, list_id in table.items()}
+    async def _ask_elsewhere(self, asked: AskedList, command: bytes, check: Check) -> None:
+        # It may be about to open a connection, which takes longer than a check may. If it were given up, the next
+        # check would begin anew, and none would ever get through.
+        asking = self._later(self._state_elsewhere(asked, command))
+        try:
+            async with asyncio.timeout(self._deadline):
+                state = await asyncio.shield(asking)
+        except STORE_ERRORS:
+            state = self._last_known(asked, command, State.STORE_DOWN)
+        except Exception:
+            log.exception("a check that another node has to answer failed")
+            state = State.ERROR
+        finally:
+            self._lines.look_again()
+        check.told(state)
+
+    async def _state_elsewhere(self, asked: AskedList, command: bytes) -> State:
+        active = await self._store.execute_command("HGET", asked.about, "active")
+        name, *words = asked.words_of(command)
+        found = await self._store.execute_command(name.decode(), *words)
+        if active != b"1":
+            return State.UNKNOWN_LIST if active is None else State.INACTIVE_LIST
+        return State.IN if (any(found) if isinstance(found, list) else found) else State.NOT_IN
+
+    def _later(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        task = asyncio.create_task(work)
+        self._at_work.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._at_work.discard(task)
+        if (
+            not task.cancelled()
+            and isinstance(task.exception(), Exception)
+            and not isinstance(task.exception(), STORE_ERRORS)
+        ):
+            log.error("a check failed", exc_info=task.exception())
+
+
+class _Waiting:
+    """A check whose asker awaits the answer."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+
+    def told(self, state: State) -> None:
+        if not self.answer.done():
+            self.answer.set_result(state)

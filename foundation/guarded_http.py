@@ -42,10 +42,10 @@ class Guard:
 
 def guarded_protocol(guard: Guard) -> type[HttpToolsProtocol]:
     """The protocol class for uvicorn's `http` option."""
-    return type("Guarded", (_GuardedProtocol,), {"guard": guard})
+    return type("Guarded", (GuardedProtocol,), {"guard": guard})
 
 
-class _GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(HttpToolsProtocol):
     guard: Guard
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -60,6 +60,29 @@ def bind(host: str, port: int, *, setting: str) -> socket.socket:
     return listener
 
 
+def claim(host: str, port: int, *, setting: str) -> socket.socket:
+    """An address for several processes: as long as this socket is open, only sockets of `join` can be there too.
+
+    Nobody is answered through the socket itself. Raises `ConfigurationError` like `bind`.
+    """
+    # SO_REUSEPORT alone would let a second copy of the service in. A plain bind finds whoever is there, and from then
+    # on one of the two sockets turns away another's plain bind.
+    with bind(host, port, setting=setting) as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        claimed = join(first)
+        claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # Linux asks for it on both sides
+    return claimed
+
+
+def join(claimed: socket.socket) -> socket.socket:
+    """A further socket on a claimed address. Linux shares out new connections among those that are being served."""
+    joined = socket.socket(claimed.family, socket.SOCK_STREAM)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        joined.setsockopt(socket.SOL_SOCKET, option, 1)
+    joined.bind(claimed.getsockname())
+    return joined
+
+
 def address(bound: socket.socket) -> str:
     """Where a bound socket is, as a URL; the port is the real one where 0 was asked for."""
     host, port = bound.getsockname()[:2]

@@ -48,22 +48,31 @@ def pack_many(command: str, key: str, values: Sequence[bytes]) -> bytes:
     return head + before + (b"\r\n" + before).join(values) + b"\r\n"
 
 
+def take_over(
+    connection: AbstractConnection, protocol: asyncio.BaseProtocol
+) -> tuple[asyncio.BaseProtocol, asyncio.Transport]:
+    """Let `protocol` read an open connection in redis-py's place; the one in whose place it is, and the transport."""
+    writer = connection._writer  # noqa: SLF001 - redis-py has no public way to its transport
+    if writer is None:
+        raise ConnectionError("the connection is not open")
+    transport = cast("asyncio.Transport", writer.transport)
+    usual = transport.get_protocol()
+    transport.set_protocol(protocol)
+    return usual, transport
+
+
 class Wire(asyncio.Protocol):
     """Commands out, replies in, matched in order. Made by `wire_to`."""
 
     def __init__(self, connection: AbstractConnection) -> None:
-        writer = connection._writer  # noqa: SLF001 - redis-py has no public way to its transport
-        assert writer is not None  # noqa: S101 - it is open
-        self._transport = cast("asyncio.Transport", writer.transport)
         self._patience = connection.socket_timeout
-        self._usual = self._transport.get_protocol()
         self._replies = hiredis.Reader(
             protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOTHING
         )
         self._waiting: deque[tuple[int, asyncio.Future[list[Any]]]] = deque()
         self._collected: list[Any] = []
         self._lost: Exception | None = None
-        self._transport.set_protocol(self)
+        self._usual, self._transport = take_over(connection, self)
 
     async def ask(self, commands: bytes, replies: int) -> list[Any]:
         """Send `commands`, packed; their replies, the store's errors among them.

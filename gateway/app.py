@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from typing import TYPE_CHECKING
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from attribute_lists.membership import Membership
-from foundation.store import STORE_ERRORS, connect, describe_store, embedded_socket, ping
-from foundation.store_trouble import explain
+from foundation.crew import Crew
+from foundation.store import connect, describe_store, embedded_socket
 from foundation.web import health_router, install_error_handlers, operations_router
-from gateway.check import AT_ONCE, Checks, check_router
+from gateway.check import Checks, check_router
 from gateway.events import Events, events_router
 from gateway.flag_settings import ServedSettings, settings_router
 from gateway.metrics import Metrics
@@ -23,29 +22,35 @@ from gateway.user_details import UserAgents, user_details_router
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from foundation.store import Store
     from gateway.settings import GatewaySettings
 
 log = logging.getLogger(__name__)
 
-_STORE_TIMEOUT = 0.1  # seconds; an SDK waits for every check, and a late answer helps it less than `false`
-_CONNECT_TIMEOUT = 1.0
+_DEADLINE = 0.1  # seconds; an SDK waits for every check, and a late answer helps it less than `false`
+_STORE_TIMEOUT = _CONNECT_TIMEOUT = 1.0  # of what no check waits for
 
 
-def create_app(settings: GatewaySettings) -> FastAPI:
+def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     """The gateway. Raises `ConfigurationError` for settings that can't be served."""
-    metrics = Metrics()
-    served = ServedSettings(settings.settings_file, metrics)
+    crew = crew or Crew()
+    metrics = Metrics(crew)
+    served = ServedSettings(settings.settings_file, metrics, crew)
     store = connect(settings, timeout=_STORE_TIMEOUT, connect_timeout=_CONNECT_TIMEOUT, retries=0)
-    membership = Membership(store, deadline=_STORE_TIMEOUT)
-    readiness = Readiness(store, served)
+    membership = Membership(
+        store,
+        deadline=_DEADLINE,
+        remember=settings.last_known_answers,
+        serve_stale_for=settings.serve_stale_for,
+    )
+    checks = Checks(membership, served, default_account=settings.account_id)
+    metrics.count_checks(checks.counts)
+    readiness = Readiness(membership, served, crew)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _tell(settings)
         try:
-            await _open_connections(store)
-            async with membership.following_aliases():
+            async with metrics.flushing(), membership.running():
                 readiness.phase = Phase.SERVING
                 yield
                 readiness.phase = Phase.DRAINING
@@ -55,9 +60,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPI(title="Cohort Gateway", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     install_error_handlers(app)
     app.include_router(health_router())
-    app.include_router(operations_router(metrics.registry, readiness))
+    app.include_router(operations_router(metrics.scraped, readiness))
     for router in (
-        check_router(Checks(membership, served, metrics, default_account=settings.account_id)),
+        check_router(checks),
         settings_router(served),
         user_details_router(UserAgents()),
         events_router(Events(metrics)),
@@ -65,18 +70,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(router)
         # Some SDKs put the account's collectionPrefix in front of every path.
         app.include_router(router, prefix="/{prefix}", include_in_schema=False)
+    app.state.checks, app.state.metrics = checks, metrics
     return app
-
-
-async def _open_connections(store: Store) -> None:
-    """Open what the checks will use: handshakes during a first burst of requests would run into the deadline.
-
-    A store that is away is no reason not to start.
-    """
-    answers = await asyncio.gather(*(ping(store) for _ in range(AT_ONCE)), return_exceptions=True)
-    failed = next((answer for answer in answers if isinstance(answer, STORE_ERRORS)), None)
-    if failed is not None:
-        log.warning("the store can't be reached, so every check answers false: %s", explain(failed))
 
 
 def _tell(settings: GatewaySettings) -> None:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvloop
 
 from foundation import serving
+from foundation.crew import Crew
 from foundation.errors import CohortGatewayError
+from foundation.guarded_http import Guard
 from foundation.logs import configure_logging
 from foundation.settings import load_settings
+from foundation.workers import run_workers
 from gateway.app import create_app
+from gateway.fast_path import FastPath
 from gateway.settings import GatewaySettings
 
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
 _KEEP_ALIVE_SECONDS = 75
+_HEAD_SECONDS = 20  # for the headers of a request, and before the first one
 # Less than we keep to: who closes an idle connection must be the SDK, or it may send on a connection that is gone.
 _ANNOUNCED_SECONDS = 70
 
@@ -40,18 +49,50 @@ def serve(
     """Serve until SIGINT or SIGTERM; this is what happens without a command, too."""
     settings = load_settings(GatewaySettings, **({} if port is None else {"port": port}))
     configure_logging(settings.log_level, service="gateway")
-    uvloop.run(_serve(settings))
+    if settings.workers == 1:
+        uvloop.run(_serve(settings, Crew(), lambda: _bind_alone(settings)))
+    else:
+        sys.exit(_serve_together(settings))
 
 
-async def _serve(settings: GatewaySettings) -> None:
+def _bind_alone(settings: GatewaySettings) -> socket.socket:
+    bound = serving.bind(settings.host, settings.port, setting="PORT")
+    _tell_address(bound)
+    return bound
+
+
+def _serve_together(settings: GatewaySettings) -> int:
+    """Serve in several processes; the exit status."""
+    create_app(settings)  # what can't be served is told once, and what it takes to find out is shared by the workers
+    with serving.claim(settings.host, settings.port, setting="PORT") as claimed:
+
+        def work(crew: Crew) -> int:
+            configure_logging(settings.log_level, service=f"gateway.{crew.slot}")
+            return _exit_status(lambda: uvloop.run(_serve(settings, crew, lambda: serving.join(claimed))))
+
+        return run_workers(settings.workers, work, when_up=lambda: _tell_address(claimed))
+
+
+def _tell_address(bound: socket.socket) -> None:
+    print(f"gateway listening on {serving.address(bound)}", flush=True)  # noqa: T201 - tells people and tests
+
+
+async def _serve(settings: GatewaySettings, crew: Crew, bind: Callable[[], socket.socket]) -> None:
+    gateway = create_app(settings, crew)
+    path = FastPath(gateway.state.checks, log_every=settings.log_checks)
+    guard = Guard(
+        connections=settings.connections,
+        head_seconds=_HEAD_SECONDS,
+        count=lambda reason: gateway.state.metrics.connections_refused.labels(reason).inc(),
+    )
     options = {
-        "http": "httptools",
+        "http": path.protocol(guard),
+        "ws": "none",
         "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
         "headers": [("Keep-Alive", f"timeout={_ANNOUNCED_SECONDS}")],
     }
-    listener = serving.Listener(create_app(settings), settings.host, settings.port, options)
-    bound = serving.bind(settings.host, settings.port, setting="PORT")
-    print(f"gateway listening on {serving.address(bound)}", flush=True)  # noqa: T201 - tells people and tests
+    listener = serving.Listener(gateway, settings.host, settings.port, options)
+    bound = bind()
     gc.collect()
     gc.freeze()  # what start-up made stays for good: the collector need not walk it again
     await serving.serve([(listener, bound)])
@@ -59,8 +100,13 @@ async def _serve(settings: GatewaySettings) -> None:
 
 def main() -> None:
     """Run the program; an error that the operator can mend is one line on stderr and exit status 2."""
+    sys.exit(_exit_status(app))
+
+
+def _exit_status(program: Callable[[], object]) -> int:
     try:
-        app()
+        program()
     except CohortGatewayError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the program's own word
-        sys.exit(2)
+        return 2
+    return 0

@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 
 from attribute_lists.names import is_account
+from foundation.crew import Crew
 from foundation.errors import BadRequestError, ConfigurationError, UnavailableError
 
 if TYPE_CHECKING:
@@ -71,13 +72,16 @@ class ServedSettings:
     Without a path there are none.
     """
 
-    def __init__(self, path: Path | None, metrics: Metrics) -> None:
+    def __init__(self, path: Path | None, metrics: Metrics, crew: Crew | None = None) -> None:
         self._path = path
         self._reloads = metrics.settings_reloads
+        self._crew = crew or Crew()
+        self._known_news = self._crew.news
         self._current: FlagSettings | None = None
         self._raw = b""
         self._reloading = asyncio.Lock()
         self.newest_is_bad = False
+        self.version = 0  # of what is served
         if path is not None:
             self._raw = _read(path)
             self._current = parse_flag_settings(self._raw, source=path)
@@ -92,18 +96,38 @@ class ServedSettings:
         return current.account if current and sdk_key and current.sdk_key == sdk_key else None
 
     async def reload(self) -> None:
-        """Take up what the file says by now; what can't be served leaves the last good copy in place."""
+        """Take up what the file says by now; what can't be served leaves the last good copy in place.
+
+        The rest of the crew is told to do so, too.
+        """
         if self._path is None:
             return
         async with self._reloading:
-            try:
-                outcome = await self._read_again(self._path)
-                self.newest_is_bad = False
-            except ConfigurationError as error:
-                outcome = "refused"
-                self.newest_is_bad = True
-                log.warning("%s; the last good copy stays", error)
+            # Told before we read: whoever reads at this word finds what we find, or newer.
+            news = self._crew.spread_news()
+            outcome = await self._take_up(self._path)
+            self._known_news = news
         self._reloads.labels(outcome).inc()
+
+    async def catch_up(self) -> None:
+        """Reload where another of the crew was asked to; it counts as one reload, there."""
+        if self._path is None or self._crew.news == self._known_news:
+            return
+        async with self._reloading:
+            news = self._crew.news
+            if news != self._known_news:
+                await self._take_up(self._path)
+                self._known_news = news
+
+    async def _take_up(self, path: Path) -> str:
+        try:
+            outcome = await self._read_again(path)
+            self.newest_is_bad = False
+        except ConfigurationError as error:
+            outcome = "refused"
+            self.newest_is_bad = True
+            log.warning("%s; the last good copy stays", error)
+        return outcome
 
     async def _read_again(self, path: Path) -> str:
         raw = await asyncio.to_thread(_read, path)
@@ -111,6 +135,7 @@ class ServedSettings:
             return "unchanged"
         self._current = parse_flag_settings(raw, source=path)
         self._raw = raw
+        self.version += 1
         return "changed"
 
     def body_for(self, account: str | None) -> bytes:
@@ -143,6 +168,7 @@ def settings_router(served: ServedSettings) -> APIRouter:
 
     @router.get("/server-side/v2-settings", summary="Flag settings, for SDKs that start or poll", response_model=None)
     async def v2_settings(a: _AccountParameter = None, i: _SdkKeyParameter = None) -> Response:  # noqa: ARG001 - documents what SDKs send
+        await served.catch_up()
         return Response(served.body_for(a), media_type="application/json")
 
     @router.get("/server-side/v2-pull", summary="Flag settings, read anew first", response_model=None)

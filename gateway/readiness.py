@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from foundation.store import STORE_ERRORS, ping
+from foundation.crew import Crew
 
 if TYPE_CHECKING:
-    from foundation.store import Store
+    from attribute_lists.membership import Membership
     from gateway.flag_settings import ServedSettings
-
-_PING_SECONDS = 0.5
 
 
 class Phase(Enum):
@@ -22,32 +19,39 @@ class Phase(Enum):
 
 
 class Readiness:
-    """503 while starting or draining, else 200: `ok`, or `degraded` with the reasons.
+    """503 while nobody of the crew serves (`starting` or `draining`), else 200: `ok`, or `degraded` with the reasons.
 
     An SDK that finds no gateway at all waits 14 s.
     """
 
-    def __init__(self, store: Store, served: ServedSettings) -> None:
-        self._store = store
+    def __init__(self, membership: Membership, served: ServedSettings, crew: Crew | None = None) -> None:
+        self._membership = membership
         self._served = served
-        self.phase = Phase.STARTING
+        self._crew = crew or Crew()
+        self._phase = Phase.STARTING
+
+    @property
+    def phase(self) -> Phase:
+        """What this process does; the whole crew knows whether it serves."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
+        self._crew.set_serving(phase is Phase.SERVING)
 
     async def __call__(self) -> tuple[int, dict[str, Any]]:
-        if self.phase is not Phase.SERVING:
+        serving = len(self._crew.serving())
+        if not serving:
             return 503, {"status": self.phase.value}
+        await self._served.catch_up()
         reasons = []
-        if not await self._store_answers():
-            reasons.append("store_down")
+        if serving < self._crew.size:
+            reasons.append(f"workers {serving} of {self._crew.size}")
+        if self._membership.trouble is not None:
+            reasons.append(self._membership.trouble.value)
         if self._served.account is None:
             reasons.append("no_settings")
         if self._served.newest_is_bad:
             reasons.append("bad_settings")
         return 200, {"status": "degraded", "reasons": reasons} if reasons else {"status": "ok"}
-
-    async def _store_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(_PING_SECONDS):
-                await ping(self._store)
-        except STORE_ERRORS:
-            return False
-        return True

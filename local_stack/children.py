@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+from foundation.orphans import ends_with_parent
 
-_PR_SET_PDEATHSIG = 1
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def start(
@@ -24,8 +20,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start `command` in a session of its own, so that a Ctrl-C reaches us alone and we choose the order.
 
-    On Linux the child gets SIGTERM when we die, however we die. It must be started from the main thread, since Linux
-    ties that signal to the thread that forked.
+    On Linux the child gets SIGTERM when we die, however we die. It must be started from the main thread.
     """
     return subprocess.Popen(
         command,
@@ -34,7 +29,7 @@ def start(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         start_new_session=True,
-        preexec_fn=_dies_with_parent(),  # noqa: PLW1509 - we hold one thread when we start children
+        preexec_fn=ends_with_parent(),  # noqa: PLW1509 - we hold one thread when we start children
     )
 
 
@@ -48,17 +43,3 @@ def stop(child: subprocess.Popen[bytes], *, seconds: float) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def _dies_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def ask_for_signal() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the request was in place
-            os._exit(1)
-
-    return ask_for_signal

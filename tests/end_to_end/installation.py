@@ -17,7 +17,7 @@ from tests.support.http import post
 from tests.support.processes import ROOT, StoreServer, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SECRET = "whsec_end_to_end"
@@ -31,11 +31,21 @@ class Installation:
     """All state lies in `directory`, so what is killed can be started again and knows what it knew.
 
     The programs are started as an operator starts them, `python -m <package> serve`, each in a process of its own.
+    `of_gateways`: further settings of them.
     """
 
-    def __init__(self, directory: Path, store_directory: Path, *, gateways: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        store_directory: Path,
+        *,
+        gateways: int = 1,
+        of_gateways: Mapping[str, str] | None = None,
+    ) -> None:
         self.settings_file = ROOT / "examples" / "settings.json"
         self.gateways = [""] * gateways
+        self.gateway_pids: list[int] = []
+        self._of_gateways = dict(of_gateways or {})
         self.webhook = ""
         self._administration = ""
         self._directory = directory
@@ -52,7 +62,8 @@ class Installation:
         # All at once, since each takes a while to import its libraries.
         ports = {"COHORT_SYNC_PORT": "0", "COHORT_SYNC_ADMIN_PORT": "0"}
         cohort_sync = self._start("cohort_sync", ports | {"HEAP_WEBHOOK_SECRET": SECRET})
-        gateways = [self._start("gateway", {"PORT": "0"}) for _ in self.gateways]
+        gateways = [self._start("gateway", {"PORT": "0"} | self._of_gateways) for _ in self.gateways]
+        self.gateway_pids = [gateway.pid for gateway in gateways]
         public, self._administration = self._addresses("cohort_sync", cohort_sync)
         self.webhook = f"{public}/webhooks/heap"
         self.gateways = [self._addresses("gateway", gateway)[0] for gateway in gateways]

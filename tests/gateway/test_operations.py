@@ -58,7 +58,7 @@ async def test_readiness_is_503_while_starting_and_draining(store_url: str) -> N
 async def test_stopping_while_it_still_connects_does_not_hang(store_url: str, steps: int) -> None:
     settings = GatewaySettings(_env_file=None, redis_url=store_url)
     client = connect(settings, timeout=5.0, retries=0)
-    async with asyncio.timeout(30), Membership(client).following_aliases():
+    async with asyncio.timeout(30), Membership(client).running():
         for _ in range(steps):
             await asyncio.sleep(0)
     await client.aclose()

@@ -178,6 +178,18 @@ def test_a_kill_leaves_nothing_running_and_loses_nothing(start: Any, data_dir: P
     assert again.check("alice") == "true"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_workers_of_the_gateway_end_with_the_rest(start: Any, data_dir: Path, number: signal.Signals) -> None:
+    stack = start(WORKERS="2")
+    stack.wait_until_up()
+    pids = stack.descendants()
+    assert len(pids) >= 5
+    stack.process.send_signal(number)
+    stack.process.wait(STOP_SECONDS)
+    assert pids_gone(pids)
+    assert store_gone(data_dir)
+
+
 def test_a_second_one_on_the_same_directory_says_what_to_do(start: Any) -> None:
     start().wait_until_up()
     status, said = start().end()

@@ -32,14 +32,17 @@ class PersistentSender:
         self.acknowledged = 0
         self._heap = heap
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="served-by-the-test")
+        self._thread = threading.Thread(target=self._run, name="persistent-sender", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self.stop()
+        else:  # a page that is never acknowledged would hide what went wrong
+            self._stopping.set()
 
     def stop(self) -> None:
         """Finish the page that is under way."""

@@ -1,0 +1,372 @@
+"""One connection to one server, over which all checks of its lists go: many at once, answered in order.
+
+The checks of one turn of the event loop leave in one write, a batch. Ahead of them goes one look at each list that they
+are about (is it there, does it answer), and at the store's identity. Replies come in the order of the commands, so
+nothing but their place tells whose they are. The server also tells over this connection, at its place among the
+replies, which keys change (RESP3 tracking): what is remembered of an answer is right until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+import hiredis
+from redis._parsers import BaseParser
+from redis.exceptions import AskError, InvalidResponse, RedisError, ResponseError
+
+from attribute_lists.states import State
+from foundation.store import STORE_ERRORS
+from foundation.store_trouble import explain
+from foundation.wire import pack, take_over
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis.asyncio.connection import AbstractConnection
+
+    from attribute_lists.lists import AskedList
+
+log = logging.getLogger(__name__)
+
+MOST_IN_FLIGHT = 20_000  # checks; more of them than a store answers within any deadline
+_SILENT_SECONDS = 1.0  # past its deadline, before a connection is given up
+_LAG_SECONDS = 0.02  # of our own, from which on the store gets another chance
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
+
+_TRACKING = pack("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cg:{")
+_NOTHING = object()
+_epochs = itertools.count(1)  # of all lines: a list may go from one to another
+_IN, _NOT_IN, _DOWN = State.IN, State.NOT_IN, State.STORE_DOWN
+_MOVED = "moved"  # the trouble of a list that another node has
+
+
+class Check(Protocol):
+    """Who asks."""
+
+    def told(self, state: State) -> None:
+        """The answer. Whatever this raises is logged; nobody else's check suffers."""
+
+
+class Judge(Protocol):
+    """What a line needs to know of what it can't see."""
+
+    def remember(self, asked: AskedList, command: bytes, *, found: bool) -> None: ...
+    def changed(self, key: bytes) -> None: ...
+    def is_same_store(self, identity: bytes | None) -> bool: ...
+    def not_known(self, asked: AskedList, command: bytes, check: Check, state: State) -> None: ...
+    def moved(self, asked: AskedList, command: bytes, check: Check) -> None: ...
+    def failed(self, line: Line) -> None: ...
+
+
+Asked = tuple["AskedList", bytes, Check]
+
+
+class _Batch:
+    """What left in one write."""
+
+    __slots__ = ("asked", "commands", "due", "given_up", "in_doubt", "lists", "looks", "spared")
+
+    def __init__(self) -> None:
+        self.lists: list[AskedList] = []
+        self.looks: list[bytes] = []
+        self.asked: list[Asked] = []
+        self.commands: list[bytes] = []
+        self.due = 0.0
+        self.given_up = False  # its checks were answered without the store
+        self.in_doubt = False  # something changed between its replies
+        self.spared = False  # overdue, perhaps by our own fault
+
+
+class Line(asyncio.Protocol):
+    """The checks of one server's lists.
+
+    `open_connection` makes a connection by redis-py, open and on RESP3. `identity`: the command that asks for it, or
+    nothing where another server has that key. `deadline`: seconds for an answer.
+    """
+
+    def __init__(
+        self,
+        open_connection: Callable[[], Awaitable[AbstractConnection]],
+        judge: Judge,
+        *,
+        deadline: float,
+        identity: bytes = b"",
+    ) -> None:
+        self.epoch = 0  # which connection it is
+        self.heard_at = 0.0
+        self.tracks = False
+        self._open_connection = open_connection
+        self._judge = judge
+        self._deadline = deadline
+        self._identity = identity
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._connection: AbstractConnection | None = None
+        self._ended = asyncio.Event()  # the connection, not the line
+        self._reader = hiredis.Reader()
+        self._next: _Batch | None = None
+        self._sent: deque[_Batch] = deque()
+        self._wanted = 0  # replies that the first of them takes
+        self._replies: list[Any] = []
+        self._in_flight = 0
+        self._overdue = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a check that is asked now may expect an answer."""
+        return self._transport is not None and not self._overdue
+
+    def ask(self, asked: AskedList, command: bytes, check: Check) -> State | None:
+        """Ask; `check` is told later. Or what stands against asking: the caller decides then."""
+        batch = self._next
+        if batch is None:
+            if self._overdue or self._transport is None:
+                return _DOWN
+            if self._in_flight >= MOST_IN_FLIGHT:
+                return State.OVERLOADED
+            batch = self._next = _Batch()
+            self._loop.call_soon(self._flush)
+        if asked.batch is not batch:
+            asked.batch = batch
+            batch.lists.append(asked)
+            batch.looks.append(asked.look)
+        batch.commands.append(command)
+        batch.asked.append((asked, command, check))
+        return None
+
+    async def run(self) -> None:
+        """Keep a connection open until cancelled."""
+        pause = 0.0
+        try:
+            while True:
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                try:
+                    connection = await self._open_connection()
+                except STORE_ERRORS as error:
+                    if pause == 0:
+                        log.warning("the store can't be reached: %s; trying again", explain(error))
+                    self._judge.failed(self)
+                    pause = min(_LONGEST_PAUSE, pause * 2 or _FIRST_PAUSE)
+                    continue
+                if pause:
+                    log.info("the store can be reached again")
+                self._take(connection)
+                await self._ended.wait()
+                self._judge.failed(self)
+                pause = _FIRST_PAUSE
+        finally:
+            self._drop()
+
+    def _take(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOTHING
+        )
+        self._replies = []
+        self._ended.clear()
+        self._overdue = self.tracks = False
+        self.epoch = next(_epochs)
+        self.heard_at = self._loop.time()
+        _, self._transport = take_over(connection, self)
+        greeting = _Batch()
+        greeting.looks.append(_TRACKING)
+        greeting.given_up = True
+        self._send(greeting, _TRACKING)
+
+    def _flush(self) -> None:
+        batch, self._next = self._next, None
+        if batch is None:
+            return
+        if self._transport is None:
+            self._give_up(batch)
+            return
+        self._in_flight += len(batch.asked)
+        self._send(batch, b"".join((self._identity, *batch.looks, *batch.commands)))
+
+    def _send(self, batch: _Batch, data: bytes) -> None:
+        assert self._transport is not None  # noqa: S101 - both callers know
+        batch.due = self._loop.time() + self._deadline
+        if not self._sent:
+            self._wanted = self._takes(batch)
+        self._sent.append(batch)
+        if self._timer is None:
+            self._timer = self._loop.call_at(batch.due, self._look_at_the_clock)
+        self._transport.write(data)
+
+    def _takes(self, batch: _Batch) -> int:
+        return len(batch.looks) + len(batch.commands) + (1 if self._identity and batch.asked else 0)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        next_reply, replies = self._reader.gets, self._replies
+        try:
+            while (reply := next_reply()) is not _NOTHING:
+                if type(reply) is hiredis.PushNotification:
+                    self._pushed(reply)
+                    continue
+                replies.append(reply)
+                if len(replies) == self._wanted:
+                    batch = self._sent.popleft()
+                    self._replies = []
+                    self._settle(batch, replies)
+                    replies = self._replies
+                    self._wanted = self._takes(self._sent[0]) if self._sent else 0
+        except Exception:
+            # Replies that can't be matched any more are worse than none.
+            log.exception("the store's replies can't be read; connecting anew")
+            self._drop()
+            return
+        self.heard_at = self._loop.time()
+        self._overdue = False
+
+    def _settle(self, batch: _Batch, replies: list[Any]) -> None:
+        """Tell everybody who asked. What is done for each check here is most of what a check costs."""
+        if not batch.asked:
+            self._greeted(replies[0])
+            return
+        self._in_flight -= len(batch.asked)
+        if batch.given_up:
+            return
+        at = self._looked(batch, replies)
+        remember = self._judge.remember if self.tracks and not batch.in_doubt else None
+        for asked, command, check in batch.asked:
+            found = replies[at]
+            at += 1
+            try:
+                if asked.trouble is not None or type(found) is not int:
+                    self._tell_otherwise(asked, command, check, found, remember)
+                    continue
+                if remember is not None:
+                    remember(asked, command, found=found == 1)
+                check.told(_IN if found else _NOT_IN)
+            except Exception:
+                log.exception("a check's answer could not be delivered")
+
+    def _looked(self, batch: _Batch, replies: list[Any]) -> int:
+        """Take the looks at the store and the lists; where the replies to the checks begin."""
+        at, now, trouble = 0, self._loop.time(), None
+        if self._identity:
+            at = 1
+            trouble = None if self._judge.is_same_store(replies[0]) else State.STORE_EMPTIED
+        for asked in batch.lists:
+            asked.batch = None
+            asked.trouble = trouble or _trouble_of(replies[at])
+            at += 1
+            if asked.trouble is None:
+                asked.right_at = now
+                if asked.epoch != self.epoch:
+                    asked.heard_anew(self.epoch)
+        return at
+
+    def _tell_otherwise(
+        self, asked: AskedList, command: bytes, check: Check, found: Any, remember: Callable[..., None] | None
+    ) -> None:
+        """What is no plain answer about a list that is well: several readings, or trouble."""
+        trouble = asked.trouble
+        if trouble is None and type(found) is not list:
+            trouble = _trouble_of(found) or State.ERROR
+        if trouble is None:
+            is_in = any(found)
+            if remember is not None:
+                remember(asked, command, found=is_in)
+            check.told(_IN if is_in else _NOT_IN)
+        elif trouble == _MOVED:
+            self._judge.moved(asked, command, check)
+        else:
+            self._judge.not_known(asked, command, check, State(trouble))
+
+    def _greeted(self, reply: Any) -> None:
+        self.tracks = reply == b"OK"
+        if not self.tracks:
+            log.warning(
+                "the store doesn't tell what changes (%s), so nothing is remembered for an outage: it must know CLIENT "
+                "TRACKING, and the user must be allowed to use it",
+                explain(reply) if isinstance(reply, Exception) else "an unexpected reply",
+            )
+
+    def _pushed(self, push: list[Any]) -> None:
+        if push[0] != b"invalidate":
+            return
+        if self._replies and self._sent:
+            self._sent[0].in_doubt = True
+        # No key list stands for a store that was emptied: a fault, and no change of any list.
+        for key in push[1] or ():
+            self._judge.changed(key)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        waiting = next((batch for batch in self._sent if not batch.given_up), None)
+        first = self._sent[0] if self._sent else None
+        if first is not None and first.given_up and now - first.due > _SILENT_SECONDS:
+            log.warning("the store is silent; connecting anew")
+            self._drop()
+            return
+        if waiting is not None and now >= waiting.due:
+            if now - waiting.due > _LAG_SECONDS and not waiting.spared:
+                # We were late ourselves, and its answer may be here already, unread.
+                waiting.spared = True
+                self._timer = self._loop.call_later(0, self._look_again)
+                return
+            self._overdue = True
+            for batch in self._sent:
+                if not batch.given_up and now >= batch.due:
+                    self._give_up(batch)
+            waiting = next((batch for batch in self._sent if not batch.given_up), None)
+        if waiting is not None:
+            self._timer = self._loop.call_at(waiting.due, self._look_at_the_clock)
+        elif self._sent:
+            self._timer = self._loop.call_later(self._deadline, self._look_at_the_clock)
+
+    def _look_again(self) -> None:
+        self._timer = self._loop.call_later(0.001, self._look_at_the_clock)
+
+    def _give_up(self, batch: _Batch) -> None:
+        batch.given_up = True
+        for asked, command, check in batch.asked:
+            asked.batch = None
+            try:
+                self._judge.not_known(asked, command, check, _DOWN)
+            except Exception:
+                log.exception("a check's answer could not be delivered")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            log.warning("the connection to the store was lost: %s", explain(exc) if exc else "the store closed it")
+            self._drop()
+
+    def _drop(self) -> None:
+        """End the connection and answer those who wait. `run` makes another one."""
+        transport, self._transport = self._transport, None
+        connection, self._connection = self._connection, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        sent, self._sent = self._sent, deque()
+        self._in_flight = 0
+        for batch in sent:
+            if not batch.given_up:
+                self._give_up(batch)
+        if transport is not None:
+            transport.set_protocol(asyncio.Protocol())  # its end is no news, and by then there may be another one
+            transport.abort()
+        if connection is not None:
+            connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001 - so that it knows
+        self._ended.set()
+
+
+def _trouble_of(reply: Any) -> State | str | None:
+    """What stands against answering for a list whose look gave this."""
+    if reply == b"1":
+        return None
+    if isinstance(reply, AskError):
+        return _MOVED
+    if isinstance(reply, RedisError):
+        return State.ERROR if type(reply) is ResponseError else State.STORE_DOWN
+    return State.UNKNOWN_LIST if reply is None else State.INACTIVE_LIST

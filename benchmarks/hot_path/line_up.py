@@ -1,0 +1,85 @@
+"""Who is measured, on which store, with which lists: one round gives each a turn."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attribute_lists import keys
+from benchmarks.hot_path import contenders, report, samples, targets
+from benchmarks.hot_path.contenders import Contender
+from benchmarks.hot_path.questions import ACCOUNT, Lists
+from benchmarks.hot_path.stores import ClusterStore, SingleStore, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SMALL = Lists(("heap_bench",), 1000)
+
+
+def labels(members_large: int) -> dict[str, str]:
+    """The contenders by name, in the order of their turns."""
+    return {
+        targets.NGINX: "nginx, static true",
+        targets.OURS: "ours",
+        targets.LARGE: f"ours, list of {members_large:,}",
+        targets.CLUSTER: "ours, cluster of 3",
+        targets.SPREAD: "ours, cluster of 3, spread",
+        targets.REDIS_BENCHMARK: "redis-benchmark SISMEMBER",
+        targets.NODE: "Node http + ioredis",
+        targets.FASTAPI: "FastAPI + redis-py",
+    }
+
+
+class LineUp:
+    """The stores are up; the servers start for their turns."""
+
+    def __init__(self, store: SingleStore, servers: dict[str, Contender], named: dict[str, str]) -> None:
+        self.store = store
+        self._servers = servers
+        self._labels = named
+
+    def round(self, names: list[str], *, seconds: int) -> samples.Round:
+        found: samples.Round = {}
+        for name in names:
+            if name == targets.REDIS_BENCHMARK:
+                key = keys.members(ACCOUNT, SMALL.names[0])
+                found[name] = samples.take_redis_benchmark(self.store.port, key, SMALL.members, seconds=seconds)
+            else:
+                found[name] = samples.take(self._servers[name], seconds=seconds)
+            print("  " + report.progress(self._labels[name], found[name]), flush=True)
+        return found
+
+
+@contextlib.contextmanager
+def line_up(directory: Path, names: list[str], members_large: int) -> Iterator[LineUp]:
+    """Start the stores that `names` need, and fill them."""
+    single, cluster = SingleStore(directory / "single"), ClusterStore(directory / "cluster")
+    large, spread = Lists(("heap_bench_large",), members_large), SMALL
+    with contextlib.ExitStack() as started:
+        started.callback(single.stop)
+        single.start()
+        fill(single, SMALL)
+        if targets.LARGE in names:
+            print(f"filling a list of {members_large:,} members", flush=True)
+            fill(single, large)
+        if {targets.CLUSTER, targets.SPREAD} & set(names):
+            started.callback(cluster.stop)
+            cluster.start()
+            spread = Lists(cluster.names_on_every_node(), SMALL.members)
+            fill(cluster, SMALL)
+            fill(cluster, spread)
+        ours_single = partial(contenders.ours, directory, single)
+        ours_cluster = partial(contenders.ours, directory, cluster)
+        servers = (
+            Contender(targets.NGINX, SMALL, partial(contenders.nginx, directory), None),
+            Contender(targets.OURS, SMALL, ours_single, single),
+            Contender(targets.LARGE, large, ours_single, single),
+            Contender(targets.CLUSTER, SMALL, ours_cluster, cluster),
+            Contender(targets.SPREAD, spread, ours_cluster, cluster),
+            Contender(targets.NODE, SMALL, partial(contenders.node, directory, single), single),
+            Contender(targets.FASTAPI, SMALL, partial(contenders.plain_fastapi, directory, single), single),
+        )
+        yield LineUp(single, {server.name: server for server in servers}, labels(members_large))

@@ -1,0 +1,328 @@
+"""`/check-attribute` answered from the raw bytes, inside the HTTP protocol class that uvicorn loads.
+
+Most of the time of a plain route goes into the framework, and the SDKs send raw bytes that every common Python server
+refuses. So a complete request without a body for this one path is answered here, in one write; everything else goes to
+uvicorn's own class untouched. One check of a connection is under way at a time: what comes meanwhile waits, so that
+answers keep the order of the requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from attribute_lists.states import State
+from foundation.guarded_http import GuardedProtocol
+from gateway.check import CONTENT_TYPE, body_of
+from gateway.heads import Heads, Verdict
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from attribute_lists.lists import AskedList
+    from foundation.guarded_http import Guard
+    from gateway.check import Checks, Question
+
+log = logging.getLogger(__name__)
+
+_LARGEST_HEAD = 64 * 1024  # bytes of a request that is not whole yet, and of those that wait behind it
+_MOST_TAILS, _LONGEST_TAIL = 4096, 512
+
+_USUAL = b"GET /check-attribute?"
+# With one segment in front, or without a query.
+_UNUSUAL = re.compile(rb"GET /(?:[^/?#%\x00-\x20\x7f-\xff]+/)?check-attribute(?:\?|(?= ))", re.ASCII)
+_VERSION = b" HTTP/1."
+_STARTS = (b"GET /", b"HEAD /")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_ANY_TARGET = re.compile(rb"([A-Z]+ )([^\x00-\x1f\x7f]*)( HTTP/1\.[01])")
+_STRICTLY_REFUSED = re.compile(rb"[\x80-\xff #]")
+_PLAIN_VALUE = re.compile(rb"[!-$'-*,-~]+")  # ASCII without a blank, %, & and +: it has one reading
+
+
+class FastPath:
+    """What the connections of a process share. `log_every`: one check in so many is logged; 0: none."""
+
+    def __init__(self, checks: Checks, *, log_every: int = 0) -> None:
+        self.checks = checks
+        self.heads = Heads()
+        self.log_every = self.until_logged = log_every
+        self._lists: dict[bytes, AskedList | None] = {}
+        self._version = self._settings_version = -1
+        self._answers: dict[tuple[str, bool], bytes] = {}
+        self._headers: object = None
+
+    def protocol(self, guard: Guard) -> type[HttpToolsProtocol]:
+        """The class for uvicorn's `http` option."""
+        return type("FastPathProtocol", (_FastPathProtocol,), {"guard": guard, "path": self})
+
+    def read(self, query: bytes) -> Question | str | None:
+        """What `query` asks, or the answer. None: it is no part of a valid request.
+
+        Nearly every one is `attribute=VALUE&listId=REST` with a value that needs no decoding: then the last part has
+        been read before, and tells the list.
+        """
+        if query.startswith(b"attribute="):
+            value, _, tail = query[10:].rpartition(b"&listId=")
+            if _PLAIN_VALUE.fullmatch(value):
+                asked = self._list_of(tail)
+                if asked is not None:
+                    return asked, asked.command(value)
+        if _CONTROL.search(query):
+            return None
+        try:
+            return self.checks.read(query)
+        except Exception:
+            log.exception("a check failed and was answered false")
+            return State.ERROR
+
+    def _list_of(self, tail: bytes) -> AskedList | None:
+        """The list that `tail`, which follows `&listId=`, names."""
+        checks = self.checks
+        if self._version != checks.membership.version or self._settings_version != checks.served.version:
+            self._lists.clear()
+            self._version, self._settings_version = checks.membership.version, checks.served.version
+        try:
+            return self._lists[tail]
+        except KeyError:
+            pass
+        if _CONTROL.search(tail):
+            return None
+        found = checks.read(b"attribute=x&listId=" + tail)
+        asked = None if isinstance(found, str) else found[0]
+        if len(tail) <= _LONGEST_TAIL:
+            if len(self._lists) >= _MOST_TAILS:
+                self._lists.clear()
+            self._lists[tail] = asked
+        return asked
+
+    def answer(self, state: str, *, keep: bool, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The whole answer; `headers` are uvicorn's, which change every second."""
+        if headers is not self._headers:
+            self._answers.clear()
+            self._headers = headers
+        found = self._answers.get((state, keep))
+        if found is None:
+            found = self._answers[state, keep] = _answer(state, keep=keep, headers=headers)
+        return found
+
+
+class _FastPathProtocol(GuardedProtocol):
+    path: FastPath
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._waiting = b""  # bytes that nobody has looked at, or that make no whole head yet
+        self._asking = False
+        self._keep = True
+        self._handed_over = False
+        self._is_one_too_many = False
+        self._logged = False
+        self._answered = self._seen_answered = 0
+        self._idle_timer: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._is_one_too_many = len(self.connections) > self.guard.connections
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._waiting = b""
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._handed_over:
+            if self._in_message:
+                super().data_received(data)
+                return
+            if self._is_idle():
+                self._handed_over = False
+                self._unset_keepalive_if_required()
+        if self._asking or self._handed_over or self.flow.write_paused:
+            self._waiting += data
+            self._read_as_fits()
+            return
+        if self._waiting:
+            data, self._waiting = self._waiting + data, b""
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Take the requests in `data`, until one must be waited for."""
+        while data and not self.transport.is_closing():
+            end = data.find(b"\r\n\r\n")
+            if end < 0 and self._may_become_ours(data):
+                self._wait_for_the_rest(data)
+                return
+            # The target is whatever stands between the method and the version: SDKs put raw blanks into it.
+            start = len(_USUAL) if data.startswith(_USUAL) else _start_of_query(data)
+            stop = data.rfind(_VERSION, 0, data.find(b"\r\n"))
+            if end < 0 or start < 0 or stop < start or self._is_one_too_many:
+                self._hand_over(data, end + 4)
+                return
+            query, head = data[start:stop], data[stop + 1 : end + 4]
+            verdict = self.path.heads.judge(head)
+            asks = self.path.read(query) if verdict is not Verdict.HAND_OVER else None
+            if asks is None:
+                self._hand_over(data)
+                return
+            if self._in_head:
+                self._stop_waiting()
+                self._in_head = self._in_message = False
+                self._head_bytes = 0
+            data = data[end + 4 :]
+            self._ask(asks, keep=verdict is Verdict.KEEP)
+            if self._asking or self.flow.write_paused:  # the check is under way, or answers aren't read
+                self._waiting = data
+                return
+
+    def _ask(self, asks: Question | str, *, keep: bool) -> None:
+        path = self.path
+        self._asking, self._keep = True, keep
+        if path.log_every:
+            path.until_logged -= 1
+            if path.until_logged <= 0:
+                path.until_logged, self._logged = path.log_every, True
+        if isinstance(asks, str):
+            self.told(asks)
+            return
+        try:
+            path.checks.membership.ask(asks[0], asks[1], self)
+        except Exception:
+            log.exception("a check failed and was answered false")
+            self.told(State.ERROR)
+
+    def told(self, state: str) -> None:
+        """The answer to the check under way."""
+        if not self._asking:
+            return
+        self._asking = False
+        self.path.checks.counts[state] += 1
+        if self._logged:
+            self._logged = False
+            log.info("one check of %d: %s", self.path.log_every, state)
+        if self.transport.is_closing():
+            return
+        keep = self._keep
+        self.transport.write(self.path.answer(state, keep=keep, headers=self.server_state.default_headers))
+        self.server_state.total_requests += 1
+        self._answered += 1
+        if not keep:
+            self.transport.close()
+        elif self._waiting:
+            self.loop.call_soon(self._go_on)
+        elif self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive / 2, self._close_if_idle)
+
+    def _go_on(self) -> None:
+        """Take what came while the check was under way."""
+        if self._asking or self.flow.write_paused or self.transport.is_closing():
+            return
+        if self._handed_over:
+            if not self._is_idle():
+                return
+            self._handed_over = False
+            self._unset_keepalive_if_required()
+        data, self._waiting = self._waiting, b""
+        self._read(data)
+        self._read_as_fits()
+
+    def _read_as_fits(self) -> None:
+        """Take no more from a client while so much of it waits."""
+        if len(self._waiting) > _LARGEST_HEAD:
+            self.flow.pause_reading()
+        elif not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def _may_become_ours(self, data: bytes) -> bool:
+        """Whether `data`, no whole head yet, may be the beginning of a request for the fast path."""
+        return (
+            not self._is_one_too_many
+            and len(data) <= _LARGEST_HEAD
+            and any(data[: len(start)] == start[: len(data)] for start in _STARTS)
+        )
+
+    def _wait_for_the_rest(self, data: bytes) -> None:
+        self._waiting = data
+        self._in_head = self._in_message = True
+        if self._timer is None:
+            self._wait(self.guard.head_seconds)
+
+    def _hand_over(self, data: bytes, end: int = 0) -> None:
+        """Let uvicorn's class take it from here, until it is done with it.
+
+        Where the request ends with its head, at `end`, what follows waits for its turn: it may be for us again.
+        """
+        self._stop_waiting()
+        self._in_head = self._in_message = False
+        self._handed_over = True
+        stop = data.rfind(_VERSION, 0, data.find(b"\r\n"))
+        if 0 < end < len(data) and self.path.heads.judge(data[stop + 1 : end]) is Verdict.KEEP:
+            data, self._waiting = data[:end], data[end:]
+        super().data_received(_acceptable(data))
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._waiting:
+            self._read_as_fits()
+            self.loop.call_soon(self._go_on)
+
+    def _is_idle(self) -> bool:
+        """Whether uvicorn's class is between two requests."""
+        return not self._in_message and not self.pipeline and (self.cycle is None or self.cycle.response_complete)
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self.transport.is_closing():
+            return
+        if self._seen_answered == self._answered and not self._asking and not self._handed_over:
+            self.transport.close()
+            return
+        self._seen_answered = self._answered
+        self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def shutdown(self) -> None:
+        """Answer the check under way, then close."""
+        if self._asking:
+            self._keep = False
+            self._waiting = b""
+        else:
+            super().shutdown()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._waiting:
+            self.loop.call_soon(self._go_on)
+
+
+def _start_of_query(data: bytes) -> int:
+    """Where the query of an unusual request for this path begins; -1 where it is none."""
+    found = _UNUSUAL.match(data)
+    return found.end() if found else -1
+
+
+def _acceptable(data: bytes) -> bytes:
+    """`data`, with what a strict parser refuses in a target percent-encoded: the SDKs send raw bytes."""
+    end = data.find(b"\r\n")
+    line = data[:end]
+    if end < 0 or (line.isascii() and b"#" not in line and line.count(b" ") == 2):  # noqa: PLR2004 - around the target
+        return data
+    matched = _ANY_TARGET.fullmatch(line)
+    if matched is None:
+        return data
+    target = _STRICTLY_REFUSED.sub(lambda byte: b"%%%02X" % byte[0][0], matched[2])
+    return matched[1] + target + matched[3] + data[end:]
+
+
+def _answer(state: str, *, keep: bool, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """In the bytes that uvicorn and Starlette would send."""
+    body = body_of(state)
+    own = [
+        (b"x-membership", state.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", CONTENT_TYPE.encode()),
+    ]
+    if not keep:
+        own.append((b"connection", b"close"))
+    lines = b"".join(b"%b: %b\r\n" % header for header in [*headers, *own])
+    return b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n" + body
