@@ -100,6 +100,7 @@ class Line(asyncio.Protocol):
         self.epoch = 0  # which connection it is
         self.heard_at = 0.0
         self.tracks = False
+        self.has_failed = False  # to connect, at least once
         self._open_connection = open_connection
         self._judge = judge
         self._deadline = deadline
@@ -151,6 +152,7 @@ class Line(asyncio.Protocol):
                 except STORE_ERRORS as error:
                     if pause == 0:
                         log.warning("the store can't be reached: %s; trying again", explain(error))
+                    self.has_failed = True
                     self._judge.failed(self)
                     pause = min(_LONGEST_PAUSE, pause * 2 or _FIRST_PAUSE)
                     continue

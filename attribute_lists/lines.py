@@ -54,7 +54,7 @@ class Lines:
                 look_again(self._store)
             self.look_again()
         for _ in range(int(seconds / 0.01)):
-            if self.are_up or any(task.done() for task in self._tasks.values()):
+            if self.are_up or any(line.has_failed for line in self._lines.values()):
                 return
             await asyncio.sleep(0.01)
 

@@ -75,7 +75,8 @@ class Membership:
         try:
             await self._lines.open(seconds=_OPEN_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._registry.was_read.wait(), _OPEN_SECONDS)
+                if self._lines.are_up:
+                    await asyncio.wait_for(self._registry.was_read.wait(), _OPEN_SECONDS)
             yield
         finally:
             await end(following, *self._resolving.values(), *self._at_work)
