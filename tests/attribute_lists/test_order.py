@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from foundation.store import Store
     from tests.attribute_lists.histories import Event
 
-HISTORIES = int(os.environ.get("ORDER_HISTORIES", "400"))  # scripts/check_order runs many more
+HISTORIES = int(os.environ.get("ORDER_HISTORIES", "300"))  # scripts/check_order runs many more
 
 SETTINGS = settings(
     deadline=None,
