@@ -38,6 +38,9 @@ class StartError(RuntimeError):
     """A program ended, or stayed silent, before it said where it listens."""
 
 
+_LAST_WORDS_SECONDS = 2.0  # longer only where a process that it started holds on to its output
+
+
 @dataclass
 class Program:
     """A running program of ours; `addresses` are the URLs of its first line, `lines` all that it said."""
@@ -47,6 +50,7 @@ class Program:
     addresses: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     _said: queue.Queue[str | None] = field(default_factory=queue.Queue)
+    _listener: threading.Thread | None = None
 
     @property
     def address(self) -> str:
@@ -84,6 +88,8 @@ class Program:
     def wait(self) -> int | None:
         """The exit status (negative: the signal), once there is one; None after a long wait."""
         self.process.join(START_SECONDS)
+        if self._listener is not None:  # its last words may still be on their way
+            self._listener.join(_LAST_WORDS_SECONDS)
         return self.process.exitcode
 
     def _listen(self) -> None:
@@ -109,7 +115,8 @@ def start_program(arguments: list[str], settings: Mapping[str, str], *, director
     )
     process.start()
     program = Program(process, output)
-    threading.Thread(target=program._listen, daemon=True).start()
+    program._listener = threading.Thread(target=program._listen, daemon=True)
+    program._listener.start()
     return program
 
 
