@@ -37,13 +37,15 @@ class Client:
         self.connecting: set[asyncio.Task[None]] = set()
         self.states: Counter[str] = Counter()
         self.wrong = self.broken = self.behind = 0
+        self.pause = 0.0  # the longest in which this process itself did nothing
         self.took: list[float] = []
         self.known: dict[bytes, tuple[str, bytes]] = {}  # answers of the same second are the same bytes
 
     async def run(self, ended: asyncio.Task[bytes]) -> None:
-        asked, told, begun = 0, 1.0, time.monotonic()
+        asked, told, begun, last = 0, 1.0, time.monotonic(), 0.0
         while not ended.done():
             now = time.monotonic() - begun
+            self.pause, last = max(self.pause, now - last), now
             for _ in range(int(now * self.rate) - asked):
                 asked += 1
                 self._ask(*self.requests[asked % len(self.requests)])
@@ -94,10 +96,12 @@ class Client:
             "p50": took[len(took) // 2],
             "p99": took[len(took) * 99 // 100],
             "longest": took[-1],
+            "pause": self.pause,
         }
         sys.stdout.write(json.dumps(report) + "\n")
         self.states, self.took = Counter(), []
         self.wrong = self.broken = self.behind = 0
+        self.pause = 0.0
 
 
 class Connection(asyncio.Protocol):

@@ -15,8 +15,8 @@ class Minute:
     """`memory`: MiB of each process, at the end. Times are seconds.
 
     Of the steady load: `wrong` answers, `broken` connections, questions that the client could not ask in time
-    (`behind`). Of the looks after a push: `unseen`, where the answer was the old one; `late`, where the store was not
-    asked in time.
+    (`behind`), and the longest `pause` of the client itself, which adds to what answers took. Of the looks after a
+    push: `unseen`, where the answer was the old one; `late`, where the store was not asked in time.
     """
 
     memory: list[float]
@@ -27,6 +27,7 @@ class Minute:
     p50: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
     longest: float = 0.0
+    pause: float = 0.0
     pushes: list[float] = field(default_factory=list)
     looks: int = 0
     unseen: int = 0
@@ -41,6 +42,7 @@ class Minute:
         self.p50.append(second["p50"])
         self.p99.append(second["p99"])
         self.longest = max(self.longest, second["longest"])
+        self.pause = max(self.pause, second["pause"])
 
     @property
     def unknown(self) -> int:
@@ -52,7 +54,7 @@ class Minute:
             str(self.states.total()),
             _ms(statistics.median(self.p50 or [0.0])),
             _ms(statistics.median(self.p99 or [0.0])),
-            _ms(self.longest),
+            f"{_ms(self.longest)} ({_ms(self.pause)})",
             f"{self.unknown}, {self.wrong}, {self.broken}, {self.behind}",
             f"{len(self.pushes)}, {_ms(max(self.pushes, default=0.0))}",
             f"{self.looks}, {self.unseen}, {self.late}",
@@ -64,7 +66,14 @@ class Minute:
 
 
 _TITLES = (
-    *("minute", "checks", "p50, ms", "p99, ms", "longest, ms", "not from the store, wrong, broken, not asked"),
+    *(
+        "minute",
+        "checks",
+        "p50, ms",
+        "p99, ms",
+        "longest, ms (pause of the client)",
+        "not from the store, wrong, broken, not asked",
+    ),
     *("pushes, longest ms", "looks after a push, unseen, not from the store", "MiB"),
 )
 
