@@ -16,16 +16,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 import hiredis
-from redis._parsers import BaseParser
-from redis.exceptions import AskError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import AskError, RedisError, ResponseError
 
 from attribute_lists.states import State
+from foundation.connections import forget_transport, take_over
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
-from foundation.wire import pack, take_over
+from foundation.wire import NOTHING, pack, reply_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -39,9 +39,9 @@ _LAG_SECONDS = 0.02  # of our own, from which on the store gets another chance
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
 
 _TRACKING = pack("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cg:{")
-_NOTHING = object()
 _epochs = itertools.count(1)  # of all lines: a list may go from one to another
 _IN, _NOT_IN, _DOWN = State.IN, State.NOT_IN, State.STORE_DOWN
+_PLAIN = {int}  # replies to questions of one reading
 _MOVED = "moved"  # the trouble of a list that another node has
 
 
@@ -55,7 +55,7 @@ class Check(Protocol):
 class Judge(Protocol):
     """What a line needs to know of what it can't see."""
 
-    def remember(self, asked: AskedList, command: bytes, *, found: bool) -> None: ...
+    def remember(self, questions: Sequence[int], answers: Sequence[bool], /) -> object: ...
     def changed(self, key: bytes) -> None: ...
     def is_same_store(self, identity: bytes | None) -> bool: ...
     def not_known(self, asked: AskedList, command: bytes, check: Check, state: State) -> None: ...
@@ -69,13 +69,12 @@ Asked = tuple["AskedList", bytes, Check]
 class _Batch:
     """What left in one write."""
 
-    __slots__ = ("asked", "commands", "due", "given_up", "in_doubt", "lists", "looks", "spared")
+    __slots__ = ("asked", "due", "given_up", "in_doubt", "lists", "looks", "spared")
 
     def __init__(self) -> None:
         self.lists: list[AskedList] = []
         self.looks: list[bytes] = []
         self.asked: list[Asked] = []
-        self.commands: list[bytes] = []
         self.due = 0.0
         self.given_up = False  # its checks were answered without the store
         self.in_doubt = False  # something changed between its replies
@@ -109,7 +108,7 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._connection: AbstractConnection | None = None
         self._ended = asyncio.Event()  # the connection, not the line
-        self._reader = hiredis.Reader()
+        self._reader = reply_reader()
         self._next: _Batch | None = None
         self._sent: deque[_Batch] = deque()
         self._wanted = 0  # replies that the first of them takes
@@ -137,7 +136,6 @@ class Line(asyncio.Protocol):
             asked.batch = batch
             batch.lists.append(asked)
             batch.looks.append(asked.look)
-        batch.commands.append(command)
         batch.asked.append((asked, command, check))
         return None
 
@@ -167,9 +165,7 @@ class Line(asyncio.Protocol):
 
     def _take(self, connection: AbstractConnection) -> None:
         self._connection = connection
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOTHING
-        )
+        self._reader = reply_reader()
         self._replies = []
         self._ended.clear()
         self._overdue = self.tracks = False
@@ -179,7 +175,7 @@ class Line(asyncio.Protocol):
         greeting = _Batch()
         greeting.looks.append(_TRACKING)
         greeting.given_up = True
-        self._send(greeting, _TRACKING)
+        self._send(greeting, self._identity + _TRACKING)
 
     def _flush(self) -> None:
         batch, self._next = self._next, None
@@ -189,7 +185,7 @@ class Line(asyncio.Protocol):
             self._give_up(batch)
             return
         self._in_flight += len(batch.asked)
-        self._send(batch, b"".join((self._identity, *batch.looks, *batch.commands)))
+        self._send(batch, b"".join((self._identity, *batch.looks, *[command for _, command, _ in batch.asked])))
 
     def _send(self, batch: _Batch, data: bytes) -> None:
         assert self._transport is not None  # noqa: S101 - both callers know
@@ -202,13 +198,13 @@ class Line(asyncio.Protocol):
         self._transport.write(data)
 
     def _takes(self, batch: _Batch) -> int:
-        return len(batch.looks) + len(batch.commands) + (1 if self._identity and batch.asked else 0)
+        return len(batch.looks) + len(batch.asked) + (1 if self._identity else 0)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         next_reply, replies = self._reader.gets, self._replies
         try:
-            while (reply := next_reply()) is not _NOTHING:
+            while (reply := next_reply()) is not NOTHING:
                 if type(reply) is hiredis.PushNotification:
                     self._pushed(reply)
                     continue
@@ -230,23 +226,22 @@ class Line(asyncio.Protocol):
     def _settle(self, batch: _Batch, replies: list[Any]) -> None:
         """Tell everybody who asked. What is done for each check here is most of what a check costs."""
         if not batch.asked:
-            self._greeted(replies[0])
+            self._greeted(replies)
             return
         self._in_flight -= len(batch.asked)
         if batch.given_up:
             return
-        at = self._looked(batch, replies)
-        remember = self._judge.remember if self.tracks and not batch.in_doubt else None
-        for asked, command, check in batch.asked:
-            found = replies[at]
-            at += 1
+        found = replies[self._looked(batch, replies) :]
+        remembers = self.tracks and not batch.in_doubt
+        is_plain = set(map(type, found)) == _PLAIN and not any(asked.trouble for asked in batch.lists)
+        if is_plain and remembers:
+            self._judge.remember([hash(command) ^ asked.salt for asked, command, _ in batch.asked], found)
+        for (asked, command, check), reply in zip(batch.asked, found, strict=True):
             try:
-                if asked.trouble is not None or type(found) is not int:
-                    self._tell_otherwise(asked, command, check, found, remember)
-                    continue
-                if remember is not None:
-                    remember(asked, command, found=found == 1)
-                check.told(_IN if found else _NOT_IN)
+                if is_plain:
+                    check.told(_IN if reply else _NOT_IN)
+                else:
+                    self._tell(asked, command, check, reply, remembers)
             except Exception:
                 log.exception("a check's answer could not be delivered")
 
@@ -255,35 +250,39 @@ class Line(asyncio.Protocol):
         at, now, trouble = 0, self._loop.time(), None
         if self._identity:
             at = 1
-            trouble = None if self._judge.is_same_store(replies[0]) else State.STORE_EMPTIED
+            trouble = None if self._is_same_store(replies[0]) else State.STORE_EMPTIED
         for asked in batch.lists:
             asked.batch = None
             asked.trouble = trouble or _trouble_of(replies[at])
             at += 1
             if asked.trouble is None:
                 asked.right_at = now
-                if asked.epoch != self.epoch:
+                if asked.has_changed or asked.epoch != self.epoch:
                     asked.heard_anew(self.epoch)
         return at
 
-    def _tell_otherwise(
-        self, asked: AskedList, command: bytes, check: Check, found: Any, remember: Callable[..., None] | None
-    ) -> None:
-        """What is no plain answer about a list that is well: several readings, or trouble."""
+    def _is_same_store(self, identity: Any) -> bool:
+        return isinstance(identity, Exception) or self._judge.is_same_store(identity)
+
+    def _tell(self, asked: AskedList, command: bytes, check: Check, reply: Any, remembers: bool) -> None:
+        """Tell one who asked, in a batch where there are several readings, or trouble."""
         trouble = asked.trouble
-        if trouble is None and type(found) is not list:
-            trouble = _trouble_of(found) or State.ERROR
+        if trouble is None and not isinstance(reply, int | list):
+            trouble = _trouble_of(reply) or State.ERROR
         if trouble is None:
-            is_in = any(found)
-            if remember is not None:
-                remember(asked, command, found=is_in)
+            is_in = any(reply) if isinstance(reply, list) else bool(reply)
+            if remembers:
+                self._judge.remember([hash(command) ^ asked.salt], [is_in])
             check.told(_IN if is_in else _NOT_IN)
         elif trouble == _MOVED:
             self._judge.moved(asked, command, check)
         else:
             self._judge.not_known(asked, command, check, State(trouble))
 
-    def _greeted(self, reply: Any) -> None:
+    def _greeted(self, replies: list[Any]) -> None:
+        if self._identity:
+            self._is_same_store(replies[0])  # nobody asks yet, and what changes is judged by it
+        reply = replies[-1]
         self.tracks = reply == b"OK"
         if not self.tracks:
             log.warning(
@@ -297,8 +296,10 @@ class Line(asyncio.Protocol):
             return
         if self._replies and self._sent:
             self._sent[0].in_doubt = True
-        # No key list stands for a store that was emptied: a fault, and no change of any list.
-        for key in push[1] or ():
+        if push[1] is None:  # the store was emptied: a fault, and no change of any list
+            self._judge.is_same_store(None)
+            return
+        for key in push[1]:
             self._judge.changed(key)
 
     def _look_at_the_clock(self) -> None:
@@ -359,7 +360,7 @@ class Line(asyncio.Protocol):
             transport.set_protocol(asyncio.Protocol())  # its end is no news, and by then there may be another one
             transport.abort()
         if connection is not None:
-            connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001 - so that it knows
+            forget_transport(connection)
         self._ended.set()
 
 

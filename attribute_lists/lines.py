@@ -10,15 +10,14 @@ from redis.asyncio import RedisCluster
 
 from attribute_lists import keys
 from attribute_lists.line import Line
+from foundation.connections import connection_to
 from foundation.store import STORE_ERRORS, look_again
 from foundation.tasks import end
 from foundation.wire import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
+    from redis.asyncio import Redis
     from redis.asyncio.cluster import ClusterNode
-    from redis.asyncio.connection import AbstractConnection
 
     from attribute_lists.line import Judge
     from attribute_lists.lists import AskedList
@@ -45,7 +44,7 @@ class Lines:
     async def open(self, *, seconds: float) -> None:
         """Begin to connect, and give it a moment: whoever asks first should not find a store that seems down."""
         if not isinstance(self._store, RedisCluster):
-            self._begin("", self._connect, identity=_IDENTITY)  # on a cluster, one server has that key
+            self._begin("", self._store, identity=_IDENTITY)  # on a cluster, one server has that key
         else:
             try:
                 async with asyncio.timeout(seconds):
@@ -81,20 +80,9 @@ class Lines:
             del self._lines[name]
         for name, node in primaries.items():
             if name not in self._lines:
-                self._begin(name, functools.partial(_connect_to, node))
+                self._begin(name, node)
 
-    def _begin(self, name: str, connect: Callable[[], Awaitable[AbstractConnection]], *, identity: bytes = b"") -> None:
+    def _begin(self, name: str, server: Redis | ClusterNode, *, identity: bytes = b"") -> None:
+        connect = functools.partial(connection_to, server)
         line = self._lines[name] = Line(connect, self._judge, deadline=self._deadline, identity=identity)
         self._tasks[name] = asyncio.create_task(line.run())
-
-    async def _connect(self) -> AbstractConnection:
-        assert not isinstance(self._store, RedisCluster)  # noqa: S101 - it has no such pool
-        connection: AbstractConnection = self._store.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
-
-
-async def _connect_to(node: ClusterNode) -> AbstractConnection:
-    connection = node.connection_class(**node.connection_kwargs)
-    await connection.connect()  # type: ignore[no-untyped-call]
-    return connection

@@ -22,12 +22,13 @@ class AskedList:
 
     `trouble`: what stood against answering when the store was last asked, and `right_at` when nothing did (the loop's
     clock). `epoch`: the connection over which it was last heard of. `salt` is a part of the number that stands for a
-    remembered answer: with another one, all that was remembered of this list is forgotten.
+    remembered answer: with another one, all that was remembered of this list is forgotten. `has_changed`: it did while
+    it could not be asked.
     """
 
     __slots__ = (
         *("about", "account", "batch", "epoch", "generation", "key", "line", "list_id", "look", "right_at"),
-        *("salt", "slot", "trouble", "_prefix"),
+        *("has_changed", "salt", "slot", "trouble", "_prefix"),
     )
 
     def __init__(self, account: str, list_id: str) -> None:
@@ -45,6 +46,7 @@ class AskedList:
         self.line: Line | None = None
         self.generation = -1
         self.right_at = 0.0
+        self.has_changed = False
 
     def command(self, value: bytes) -> bytes:
         """The question whether `value` is in the list."""
@@ -70,9 +72,10 @@ class AskedList:
 
     def forget(self) -> None:
         """What was remembered of this list is right no more."""
+        self.has_changed = False
         self.salt = random.getrandbits(62)
 
     def heard_anew(self, epoch: int) -> None:
-        """It was heard of over a new connection: what changed in between, nobody told."""
+        """It may be asked again: what changed in between, nobody told, or it was not the time to forget."""
         self.epoch = epoch
         self.forget()

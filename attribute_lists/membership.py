@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from attribute_lists.lines import Lines
 from attribute_lists.lists import AskedList
@@ -17,15 +17,13 @@ from attribute_lists.registry import Registry
 from attribute_lists.remembered import Remembered
 from attribute_lists.states import State
 from foundation.store import STORE_ERRORS, look_again
-from foundation.tasks import end
+from foundation.tasks import Tasks, end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from attribute_lists.line import Check, Line
     from foundation.store import Store
-
-Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +42,18 @@ class Membership:
     def __init__(
         self, store: Store, *, deadline: float = 0.1, remember: int = 200_000, serve_stale_for: float = 3600
     ) -> None:
-        self.version = 0  # another one means that a name may stand for another list
+        self.when_names_change: list[Callable[[], None]] = []  # called when one may stand for another list
         self._store = store
         self._deadline = deadline
         self._serve_stale_for = serve_stale_for
         self._remembered = Remembered(remember if serve_stale_for > 0 else 0)
+        self.remember = self._remembered.put  # a line tells each answer
         self._registry = Registry(store, changed=self._lists_changed)
         self._lines = Lines(store, self, deadline=deadline)
         self._names: dict[tuple[str, str], AskedList] = {}
         self._lists: dict[bytes, AskedList] = {}  # by each key whose change concerns it
         self._resolving: dict[AskedList, asyncio.Task[AskedList | None]] = {}
-        self._at_work: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks(_failed)
 
     @property
     def trouble(self) -> State | None:
@@ -79,7 +78,8 @@ class Membership:
                     await asyncio.wait_for(self._registry.was_read.wait(), _OPEN_SECONDS)
             yield
         finally:
-            await end(following, *self._resolving.values(), *self._at_work)
+            await end(following, *self._resolving.values())
+            await self._tasks.end()
             await self._lines.aclose()
 
     def list_named(self, account: str, name: str) -> AskedList | None:
@@ -119,12 +119,13 @@ class Membership:
 
     # What a line asks and tells.
 
-    def remember(self, asked: AskedList, command: bytes, *, found: bool) -> None:
-        self._remembered.put(hash(command) ^ asked.salt, found)
-
     def changed(self, key: bytes) -> None:
         asked = self._lists.get(key)
-        if asked is not None:
+        if asked is None:
+            return
+        if self._registry.was_emptied or asked.trouble is not None:
+            asked.has_changed = True  # it is being built again: until it is whole, nothing better is known
+        else:
             asked.forget()
 
     def is_same_store(self, identity: bytes | None) -> bool:
@@ -139,7 +140,7 @@ class Membership:
     def moved(self, asked: AskedList, command: bytes, check: Check) -> None:
         """Another node has the list: redis-py follows it there, and learns where."""
         look_again(self._store)
-        self._later(self._ask_elsewhere(asked, command, check))
+        self._tasks.begin(self._ask_elsewhere(asked, command, check))
 
     def failed(self, line: Line) -> None:
         del line
@@ -152,7 +153,7 @@ class Membership:
         if state is State.INACTIVE_LIST or line is None:
             return state
         now = asyncio.get_running_loop().time()
-        if state not in _LOST and asked.epoch != line.epoch:
+        if state not in _LOST and (asked.has_changed or asked.epoch != line.epoch):
             return state  # the store was heard since, though not about this list
         if now - (asked.right_at if state in _LOST else line.heard_at) > self._serve_stale_for:
             return state
@@ -168,15 +169,18 @@ class Membership:
             return known
         if len(self._lists) >= 2 * _MOST_LISTS:
             self._lists.clear()
-            self._names.clear()
-            self.version += 1
+            self._forget_names()
         self._lists[asked.key] = self._lists[asked.about] = asked
         return asked
 
     def _lists_changed(self) -> None:
-        self.version += 1
-        self._names.clear()
+        self._forget_names()
         self._lines.look_again()
+
+    def _forget_names(self) -> None:
+        self._names.clear()
+        for tell in self.when_names_change:
+            tell()
 
     def _look_up(self, asked: AskedList, command: bytes, check: Check) -> None:
         """A list that nobody knows may be an alias that is new: look once more before saying so."""
@@ -184,7 +188,7 @@ class Membership:
         if looking is None:
             looking = self._resolving[asked] = asyncio.create_task(self._resolve(asked))
             looking.add_done_callback(lambda _: self._resolving.pop(asked, None))
-        self._later(self._ask_again(looking, asked, command, check))
+        self._tasks.begin(self._ask_again(looking, asked, command, check))
 
     async def _resolve(self, asked: AskedList) -> AskedList | None:
         list_id = await self._registry.look_up(asked.account, asked.list_id)
@@ -207,7 +211,7 @@ class Membership:
     async def _ask_elsewhere(self, asked: AskedList, command: bytes, check: Check) -> None:
         # It may be about to open a connection, which takes longer than a check may. If it were given up, the next
         # check would begin anew, and none would ever get through.
-        asking = self._later(self._state_elsewhere(asked, command))
+        asking = self._tasks.begin(self._state_elsewhere(asked, command))
         try:
             async with asyncio.timeout(self._deadline):
                 state = await asyncio.shield(asking)
@@ -228,20 +232,10 @@ class Membership:
             return State.UNKNOWN_LIST if active is None else State.INACTIVE_LIST
         return State.IN if (any(found) if isinstance(found, list) else found) else State.NOT_IN
 
-    def _later(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(work)
-        self._at_work.add(task)
-        task.add_done_callback(self._done)
-        return task
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._at_work.discard(task)
-        if (
-            not task.cancelled()
-            and isinstance(task.exception(), Exception)
-            and not isinstance(task.exception(), STORE_ERRORS)
-        ):
-            log.error("a check failed", exc_info=task.exception())
+def _failed(error: BaseException) -> None:
+    if not isinstance(error, STORE_ERRORS):
+        log.error("a check failed", exc_info=error)
 
 
 class _Waiting:

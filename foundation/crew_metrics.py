@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import values
+from prometheus_client import multiprocess, values
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
     from foundation.crew import Crew
 
+_multiprocess: Any = multiprocess  # this part of the library has no types
+_values: Any = values
+
 
 def share_values(crew: Crew, scraped: CollectorRegistry) -> None:
     """Let the metrics that this process makes from now on count for the whole crew: `scraped` shows their sums.
@@ -27,13 +29,13 @@ def share_values(crew: Crew, scraped: CollectorRegistry) -> None:
     """
     # Values live in a file a slot: who replaces a dead process goes on where it stopped, so no counter goes backwards.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(crew.directory)
-    values.ValueClass = values.MultiProcessValue(lambda: crew.slot)  # type: ignore[no-untyped-call]
-    MultiProcessCollector(scraped, path=str(crew.directory))  # type: ignore[no-untyped-call]
+    _values.ValueClass = _values.MultiProcessValue(lambda: crew.slot)
+    _multiprocess.MultiProcessCollector(scraped, path=str(crew.directory))
 
 
 def drop_gauges(crew: Crew, slot: int) -> None:
     """Forget the gauges of the dead process in `slot`, where their `multiprocess_mode` says live."""
-    mark_process_dead(slot, str(crew.directory))  # type: ignore[no-untyped-call]
+    _multiprocess.mark_process_dead(slot, str(crew.directory))
 
 
 class CrewCollector(Collector):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.asyncio import Redis, Sentinel
 from redis.asyncio.retry import Retry
@@ -11,10 +11,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from foundation.tasks import end
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from foundation.tasks import Tasks
 
 Address = tuple[str, int]
 
@@ -38,17 +35,17 @@ class Sentinels(Sentinel):
 
     def __init__(self, addresses: list[Address], *, of_sentinels: dict[str, Any], of_store: dict[str, Any]) -> None:
         super().__init__(addresses, sentinel_kwargs=of_sentinels, **of_store)  # type: ignore[no-untyped-call] # theirs
-        self._asked: set[asyncio.Task[Address]] = set()
+        self._tasks = Tasks(failed=lambda _: None)  # each is awaited as far as anybody needs it
         self._discovery: asyncio.Task[Address] | None = None
 
     async def discover_master(self, service_name: str) -> Address:
         # Connections are often made several at a time; one question then serves them all.
         if self._discovery is None or self._discovery.done():
-            self._discovery = self._begin(self._discover(service_name))
+            self._discovery = self._tasks.begin(self._discover(service_name))
         return await asyncio.shield(self._discovery)
 
     async def _discover(self, service_name: str) -> Address:
-        asked = [self._begin(self._ask(sentinel, service_name)) for sentinel in self.sentinels]
+        asked = [self._tasks.begin(self._ask(sentinel, service_name)) for sentinel in self.sentinels]
         complaints = []
         for answer in asyncio.as_completed(asked):
             try:
@@ -57,19 +54,8 @@ class Sentinels(Sentinel):
                 complaints.append(str(error) or type(error).__name__)
         raise MasterNotFoundError(f"no Sentinel knows a working master {service_name!r}: {'; '.join(complaints)}")
 
-    def _begin(self, question: Coroutine[Any, Any, Address]) -> asyncio.Task[Address]:
-        task = asyncio.create_task(question)
-        self._asked.add(task)
-        task.add_done_callback(self._answered)
-        return task
-
-    def _answered(self, task: asyncio.Task[Address]) -> None:
-        self._asked.discard(task)
-        if not task.cancelled():
-            task.exception()  # nobody needs it any more
-
     async def aclose(self) -> None:
-        await end(*self._asked)
+        await self._tasks.end()
         await super().aclose()
 
     async def _ask(self, sentinel: Redis, service_name: str) -> Address:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 from redis._parsers import BaseParser
-from redis.asyncio import RedisCluster
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - the store's own
     InvalidResponse,
-    SlotNotCoveredError,
     TimeoutError,  # noqa: A004 - the store's own
 )
+
+from foundation.connections import borrowed, take_over
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
     from foundation.store import Store
 
-_NOTHING = object()
+NOTHING = object()
+
+
+def reply_reader() -> hiredis.Reader:
+    """Reads replies as redis-py does, errors as its exceptions; `NOTHING` where no whole one is there."""
+    return hiredis.Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=NOTHING)
 
 
 def pack(*command: str | bytes) -> bytes:
@@ -48,27 +53,12 @@ def pack_many(command: str, key: str, values: Sequence[bytes]) -> bytes:
     return head + before + (b"\r\n" + before).join(values) + b"\r\n"
 
 
-def take_over(
-    connection: AbstractConnection, protocol: asyncio.BaseProtocol
-) -> tuple[asyncio.BaseProtocol, asyncio.Transport]:
-    """Let `protocol` read an open connection in redis-py's place; the one in whose place it is, and the transport."""
-    writer = connection._writer  # noqa: SLF001 - redis-py has no public way to its transport
-    if writer is None:
-        raise ConnectionError("the connection is not open")
-    transport = cast("asyncio.Transport", writer.transport)
-    usual = transport.get_protocol()
-    transport.set_protocol(protocol)
-    return usual, transport
-
-
 class Wire(asyncio.Protocol):
     """Commands out, replies in, matched in order. Made by `wire_to`."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._patience = connection.socket_timeout
-        self._replies = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOTHING
-        )
+        self._replies = reply_reader()
         self._waiting: deque[tuple[int, asyncio.Future[list[Any]]]] = deque()
         self._collected: list[Any] = []
         self._lost: Exception | None = None
@@ -100,7 +90,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._replies.feed(data)
-        while (reply := self._replies.gets()) is not _NOTHING:
+        while (reply := self._replies.gets()) is not NOTHING:
             if not self._waiting:  # nothing was asked: what follows can't be matched any more
                 self._transport.abort()
                 return
@@ -124,7 +114,7 @@ class Wire(asyncio.Protocol):
 @contextlib.asynccontextmanager
 async def wire_to(store: Store, key: str) -> AsyncIterator[Wire]:
     """A wire to the server that has `key`, for the length of the block. Raises the store's errors."""
-    async with _connection(store, key) as connection:
+    async with borrowed(store, key) as connection:
         wire = Wire(connection)
         try:
             yield wire
@@ -134,30 +124,6 @@ async def wire_to(store: Store, key: str) -> AsyncIterator[Wire]:
             await connection.disconnect(nowait=True)
             raise
         wire.give_back()
-
-
-@contextlib.asynccontextmanager
-async def _connection(store: Store, key: str) -> AsyncIterator[AbstractConnection]:
-    if isinstance(store, RedisCluster):
-        await store.initialize()
-        node = store.get_node_from_key(key)
-        if node is None:
-            raise SlotNotCoveredError(f"no node has the slot of {key}")
-        connection = node.acquire_connection()
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-            if await connection.can_read():  # the server closed it meanwhile
-                await connection.disconnect(nowait=True)
-                await connection.connect()  # type: ignore[no-untyped-call]
-            yield connection
-        finally:
-            node.release(connection)
-    else:
-        pooled = await store.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            yield pooled
-        finally:
-            await store.connection_pool.release(pooled)
 
 
 def _too_late(answered: asyncio.Future[list[Any]]) -> None:

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LARGEST_HEAD = 64 * 1024  # bytes of a request that is not whole yet, and of those that wait behind it
-_MOST_TAILS, _LONGEST_TAIL = 4096, 512
+_MOST_TAILS, _LONGEST_TAIL, _LONGEST_END = 4096, 512, 2048
 
 _USUAL = b"GET /check-attribute?"
+_TO_VALUE = _USUAL + b"attribute="
+_AT_VALUE = len(_TO_VALUE)
+_LIST_ID = b"&listId="
 # With one segment in front, or without a query.
 _UNUSUAL = re.compile(rb"GET /(?:[^/?#%\x00-\x20\x7f-\xff]+/)?check-attribute(?:\?|(?= ))", re.ASCII)
 _VERSION = b" HTTP/1."
@@ -37,7 +40,7 @@ _STARTS = (b"GET /", b"HEAD /")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ANY_TARGET = re.compile(rb"([A-Z]+ )([^\x00-\x1f\x7f]*)( HTTP/1\.[01])")
 _STRICTLY_REFUSED = re.compile(rb"[\x80-\xff #]")
-_PLAIN_VALUE = re.compile(rb"[!-$'-*,-~]+")  # ASCII without a blank, %, & and +: it has one reading
+_PLAIN = bytes(set(range(0x21, 0x7F)) - set(b"%&+"))  # a value of these has one reading
 
 
 class FastPath:
@@ -45,16 +48,29 @@ class FastPath:
 
     def __init__(self, checks: Checks, *, log_every: int = 0) -> None:
         self.checks = checks
+        self.ask, self.counts = checks.membership.ask, checks.counts
         self.heads = Heads()
-        self.log_every = self.until_logged = log_every
+        self.log_every = self._until_logged = log_every
         self._lists: dict[bytes, AskedList | None] = {}
-        self._version = self._settings_version = -1
-        self._answers: dict[tuple[str, bool], bytes] = {}
-        self._headers: object = None
+        self.usual: dict[bytes, AskedList] = {}  # by what stands from `&listId=` on in a request
+        self.answers: dict[str, bytes] = {}
+        self.headers: object = None  # that the answers have
+        checks.membership.when_names_change.append(self._forget_names)
+        checks.served.when_changed.append(self._forget_names)
 
     def protocol(self, guard: Guard) -> type[HttpToolsProtocol]:
         """The class for uvicorn's `http` option."""
         return type("FastPathProtocol", (_FastPathProtocol,), {"guard": guard, "path": self})
+
+    def learn(self, data: bytes, asked: AskedList) -> None:
+        """`data` is one whole request that asks `asked` and keeps the connection: more like it are usual."""
+        at = data.rfind(_LIST_ID)
+        if len(data) - at > _LONGEST_END or not data.startswith(_TO_VALUE):
+            return
+        if not data[_AT_VALUE:at].translate(None, _PLAIN):
+            if len(self.usual) >= _MOST_TAILS:
+                self.usual.clear()
+            self.usual[data[at:]] = asked
 
     def read(self, query: bytes) -> Question | str | None:
         """What `query` asks, or the answer. None: it is no part of a valid request.
@@ -64,7 +80,7 @@ class FastPath:
         """
         if query.startswith(b"attribute="):
             value, _, tail = query[10:].rpartition(b"&listId=")
-            if _PLAIN_VALUE.fullmatch(value):
+            if value and not value.translate(None, _PLAIN):
                 asked = self._list_of(tail)
                 if asked is not None:
                     return asked, asked.command(value)
@@ -78,17 +94,13 @@ class FastPath:
 
     def _list_of(self, tail: bytes) -> AskedList | None:
         """The list that `tail`, which follows `&listId=`, names."""
-        checks = self.checks
-        if self._version != checks.membership.version or self._settings_version != checks.served.version:
-            self._lists.clear()
-            self._version, self._settings_version = checks.membership.version, checks.served.version
         try:
             return self._lists[tail]
         except KeyError:
             pass
         if _CONTROL.search(tail):
             return None
-        found = checks.read(b"attribute=x&listId=" + tail)
+        found = self.checks.read(b"attribute=x&listId=" + tail)
         asked = None if isinstance(found, str) else found[0]
         if len(tail) <= _LONGEST_TAIL:
             if len(self._lists) >= _MOST_TAILS:
@@ -96,14 +108,23 @@ class FastPath:
             self._lists[tail] = asked
         return asked
 
-    def answer(self, state: str, *, keep: bool, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The whole answer; `headers` are uvicorn's, which change every second."""
-        if headers is not self._headers:
-            self._answers.clear()
-            self._headers = headers
-        found = self._answers.get((state, keep))
-        if found is None:
-            found = self._answers[state, keep] = _answer(state, keep=keep, headers=headers)
+    def sample(self, state: str) -> None:
+        """Log one check of so many."""
+        self._until_logged -= 1
+        if self._until_logged <= 0:
+            self._until_logged = self.log_every
+            log.info("one check of %d: %s", self.log_every, state)
+
+    def _forget_names(self) -> None:
+        self._lists.clear()
+        self.usual = {}  # another one, so that no connection goes by it any more
+
+    def answer(self, state: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The whole answer, where the connection stays; `headers` are uvicorn's, which change every second."""
+        if headers is not self.headers:
+            self.answers.clear()
+            self.headers = headers
+        found = self.answers[state] = _answer(state, keep=True, headers=headers)
         return found
 
 
@@ -117,9 +138,11 @@ class _FastPathProtocol(GuardedProtocol):
         self._keep = True
         self._handed_over = False
         self._is_one_too_many = False
-        self._logged = False
-        self._answered = self._seen_answered = 0
+        self._is_used = False  # since its idle timer was set
         self._idle_timer: Any = None
+        self._usual: object = None
+        self._usual_end = b""
+        self._usual_list: Any = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -129,6 +152,7 @@ class _FastPathProtocol(GuardedProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._waiting = b""
+        self._asking = False
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -145,7 +169,28 @@ class _FastPathProtocol(GuardedProtocol):
             return
         if self._waiting:
             data, self._waiting = self._waiting + data, b""
+        elif not self._in_head and self._asks_as_usual(data):
+            return
         self._read(data)
+
+    def _asks_as_usual(self, data: bytes) -> bool:
+        """Ask, where nothing in `data` but a plain value is new: one look instead of a whole parse.
+
+        A client's requests differ in nothing else. What stands from `&listId=` on is the same as in its last one, or as
+        in one that somebody else sent.
+        """
+        path, end = self.path, self._usual_end
+        if self._usual is not path.usual or not data.endswith(end):
+            end = data[data.rfind(_LIST_ID) :]
+            asked = path.usual.get(end)
+            if asked is None:
+                return False
+            self._usual, self._usual_end, self._usual_list = path.usual, end, asked
+        value = data[_AT_VALUE : -len(end)]
+        if not value or value.translate(None, _PLAIN) or not data.startswith(_TO_VALUE):
+            return False
+        self._ask(self._usual_list, self._usual_list.command(value), True)
+        return True
 
     def _read(self, data: bytes) -> None:
         """Take the requests in `data`, until one must be waited for."""
@@ -170,24 +215,23 @@ class _FastPathProtocol(GuardedProtocol):
                 self._stop_waiting()
                 self._in_head = self._in_message = False
                 self._head_bytes = 0
+            keep = verdict is Verdict.KEEP
+            if isinstance(asks, str):
+                self._asking, self._keep = True, keep
+                self.told(asks)
+            else:
+                if keep and end + 4 == len(data):
+                    self.path.learn(data, asks[0])
+                self._ask(*asks, keep)
             data = data[end + 4 :]
-            self._ask(asks, keep=verdict is Verdict.KEEP)
             if self._asking or self.flow.write_paused:  # the check is under way, or answers aren't read
                 self._waiting = data
                 return
 
-    def _ask(self, asks: Question | str, *, keep: bool) -> None:
-        path = self.path
+    def _ask(self, asked: AskedList, command: bytes, keep: bool) -> None:
         self._asking, self._keep = True, keep
-        if path.log_every:
-            path.until_logged -= 1
-            if path.until_logged <= 0:
-                path.until_logged, self._logged = path.log_every, True
-        if isinstance(asks, str):
-            self.told(asks)
-            return
         try:
-            path.checks.membership.ask(asks[0], asks[1], self)
+            self.path.ask(asked, command, self)
         except Exception:
             log.exception("a check failed and was answered false")
             self.told(State.ERROR)
@@ -197,19 +241,18 @@ class _FastPathProtocol(GuardedProtocol):
         if not self._asking:
             return
         self._asking = False
-        self.path.checks.counts[state] += 1
-        if self._logged:
-            self._logged = False
-            log.info("one check of %d: %s", self.path.log_every, state)
-        if self.transport.is_closing():
+        path, transport, headers = self.path, self.transport, self.server_state.default_headers
+        path.counts[state] += 1
+        if path.log_every:
+            path.sample(state)
+        if not self._keep:
+            transport.write(_answer(state, keep=False, headers=headers))
+            transport.close()
             return
-        keep = self._keep
-        self.transport.write(self.path.answer(state, keep=keep, headers=self.server_state.default_headers))
-        self.server_state.total_requests += 1
-        self._answered += 1
-        if not keep:
-            self.transport.close()
-        elif self._waiting:
+        known = path.answers.get(state) if headers is path.headers else None
+        transport.write(known or path.answer(state, headers))
+        self._is_used = True
+        if self._waiting:
             self.loop.call_soon(self._go_on)
         elif self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive / 2, self._close_if_idle)
@@ -275,10 +318,10 @@ class _FastPathProtocol(GuardedProtocol):
         self._idle_timer = None
         if self.transport.is_closing():
             return
-        if self._seen_answered == self._answered and not self._asking and not self._handed_over:
+        if not self._is_used and not self._asking and not self._handed_over:
             self.transport.close()
             return
-        self._seen_answered = self._answered
+        self._is_used = False
         self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def shutdown(self) -> None:

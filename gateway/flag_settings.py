@@ -15,6 +15,7 @@ from foundation.crew import Crew
 from foundation.errors import BadRequestError, ConfigurationError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.metrics import Metrics
@@ -81,7 +82,7 @@ class ServedSettings:
         self._raw = b""
         self._reloading = asyncio.Lock()
         self.newest_is_bad = False
-        self.version = 0  # of what is served
+        self.when_changed: list[Callable[[], None]] = []
         if path is not None:
             self._raw = _read(path)
             self._current = parse_flag_settings(self._raw, source=path)
@@ -135,7 +136,8 @@ class ServedSettings:
             return "unchanged"
         self._current = parse_flag_settings(raw, source=path)
         self._raw = raw
-        self.version += 1
+        for tell in self.when_changed:
+            tell()
         return "changed"
 
     def body_for(self, account: str | None) -> bytes:

@@ -13,8 +13,8 @@ import redis
 
 from attribute_lists import keys
 from tests.faults.sites import MEMBERS, Names, Site, a_cluster, behind_a_proxy, by_name, one_server, over_tls, start
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.slow_proxy import SlowProxy
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ class Fault:
 
     `says`: what `/readyz` names meanwhile; empty: all is well. `shows`: by which answers one sees that the
     fault is there; empty: it need not be seen. `once_heard`: the gateway's news of the last
-    change may still be on its way when the fault begins, unless one waits for them. `forgets`: building the
-    store again changes every list, so what is remembered of them goes. `times`: in a long run, how much longer than
-    others it lasts.
+    change may still be on its way when the fault begins, unless one waits for them. `times`: in a long run, how much
+    longer than others it lasts.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Fault:
     says: frozenset[str] = frozenset({"store_down"})
     shows: frozenset[str] = frozenset({"stale_in"})
     once_heard: bool = False
-    forgets: bool = False
     times: int = 1
 
 
@@ -74,11 +72,11 @@ def _continue(site: Site) -> None:
 
 
 def _slow_down(site: Site) -> None:
-    site.other(SlowProxy).delay = _SLOW_SECONDS
+    site.other(Proxy).delay = _SLOW_SECONDS
 
 
 def _speed_up(site: Site) -> None:
-    site.other(SlowProxy).delay = 0.0
+    site.other(Proxy).delay = 0.0
 
 
 def _flush(site: Site) -> None:
@@ -179,8 +177,8 @@ FAULTS = [
     Fault("restarted", one_server, _restart, _nothing, says=frozenset(), shows=frozenset()),
     Fault("paused", one_server, _stop, _continue, times=3),
     Fault("slow", behind_a_proxy, _slow_down, _speed_up, once_heard=True),
-    Fault("flushed", one_server, _flush, _rebuild, says=_EMPTY, forgets=True),
-    Fault("files lost", one_server, _lose_files, _rebuild, says=_EMPTY, forgets=True),
+    Fault("flushed", one_server, _flush, _rebuild, says=_EMPTY),
+    Fault("files lost", one_server, _lose_files, _rebuild, says=_EMPTY),
     Fault("full", one_server, _fill_up, _make_room, says=frozenset(), shows=frozenset()),
     Fault("failover", a_cluster, _kill_primary, _wait_for_failover),
     Fault("wrong certificate", over_tls, _take_its_place, _give_back_its_place),

@@ -16,8 +16,8 @@ from tests.support.heap import SECRET, Heap
 from tests.support.load import TRUE_STATES
 from tests.support.ports import free_ports
 from tests.support.processes import ROOT, Program, cohort_sync, gateway, running, wait_until_recovered
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.slow_proxy import SlowProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,7 +102,7 @@ def behind_a_proxy(directory: Path) -> Iterator[Site]:
     """The gateway's way to the store is through a proxy, cohort-sync's is not."""
     with (
         _server(directory) as server,
-        SlowProxy(server.port) as proxy,
+        Proxy(server.port) as proxy,
         _services(directory, _url(server.port), of_gateway=_url(proxy.port)) as site,
     ):
         site.server = server

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.sites import ACCOUNT, LIST
@@ -96,7 +97,7 @@ class Report:
             "neither true nor false": answer.body not in ("true", "false"),
             "not what X-Membership says": answer.is_true != (answer.state in TRUE_STATES),
             "true of one who never was in": answer.is_true and kind in ("stranger", "outsider"),
-            "false of one who always was in": not self.fault.forgets and self._is_forgotten(answer),
+            "false of one who always was in": self._is_forgotten(answer),
             "true of one who had left": answer.is_true and kind == "leaving" and after,
             "a member is said to be none": answer.state in _WRONG_FOR_MEMBERS
             and (kind in ("staying", "quiet", "regular") or (kind == "joining" and after)),
@@ -117,11 +118,7 @@ def play(fault: Fault, directory: Path, *, rate: float, seconds: float) -> Repor
         site.push(add=REGULARS, **_OTHER_SEGMENT)
         with _load(site, _ASKED, rate) as load:
             for who in _ASKED:
-                load.wait_for(
-                    lambda answer, who=who: answer.who == who and answer.state in KNOWING,  # type: ignore[misc]
-                    what=f"an answer about {who}",
-                    since=1.0,
-                )
+                load.wait_for(partial(_is_known, who), what=f"an answer about {who}", since=1.0)
             report.known = time.monotonic()
             site.push(add=JOINING, remove=LEAVING)
             report.acknowledged = time.monotonic()
@@ -153,6 +150,10 @@ def play(fault: Fault, directory: Path, *, rate: float, seconds: float) -> Repor
 
 def _load(site: Site, people: dict[str, str], rate: float) -> Load:
     return Load(site.gateway.address, people, account=ACCOUNT, rate=rate)
+
+
+def _is_known(who: str, answer: Answer) -> bool:
+    return answer.who == who and _comes_from_the_store(answer)
 
 
 def _comes_from_the_store(answer: Answer) -> bool:

@@ -25,17 +25,17 @@ class Lists:
     """Writes lists as cohort-sync would."""
 
     def __init__(self, store: redis.Redis) -> None:
-        self._store = store
+        self.store = store
 
     def put(self, list_id: str, *members: str, account: str = ACCOUNT, active: bool = True) -> None:
-        self._store.sadd(keys.REGISTRY_LISTS, keys.qualified(account, list_id))
-        self._store.hset(keys.about(account, list_id), "active", "1" if active else "0")
+        self.store.sadd(keys.REGISTRY_LISTS, keys.qualified(account, list_id))
+        self.store.hset(keys.about(account, list_id), "active", "1" if active else "0")
         if members:
-            self._store.sadd(keys.members(account, list_id), *members)
+            self.store.sadd(keys.members(account, list_id), *members)
 
     def alias(self, alias: str, list_id: str, account: str = ACCOUNT) -> None:
-        self._store.hset(keys.REGISTRY_ALIASES, keys.qualified(account, alias), list_id)
-        self._store.publish(keys.CHANGES, "lists")
+        self.store.hset(keys.REGISTRY_ALIASES, keys.qualified(account, alias), list_id)
+        self.store.publish(keys.CHANGES, "lists")
 
 
 class Answer(NamedTuple):
