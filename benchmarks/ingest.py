@@ -14,7 +14,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -28,12 +27,12 @@ import redis
 from attribute_lists import keys
 from cohort_sync.signature import HEADER, sign
 from local_stack.sample_push import build_push
-from tests.support.processes import StoreServer, cohort_sync, wait_until_recovered
+from tests.support.processes import cohort_sync, running_store, wait_until_recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.processes import Program
+    from tests.support.processes import Program, StoreServer
 
 SECRET = "whsec_benchmark"  # noqa: S105 - of this run alone
 RECEIVER_CORE, OTHER_CORE = 0, 1
@@ -233,25 +232,20 @@ def main() -> None:
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("error: the receiver needs a core of its own; this machine has one")
     os.sched_setaffinity(0, {OTHER_CORE})
-    with tempfile.TemporaryDirectory(prefix="ingest") as directory:
-        server = StoreServer(Path(directory), "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
-        server.start()
-        settings = {"REDIS_URL": server.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": "t", "LOG_LEVEL": "WARNING"}
-        try:
-            with cohort_sync(Path(directory), settings | {"LOG_LEVEL": "INFO"}) as program:
-                wait_until_recovered(program)
-                _pin(program.pid, {RECEIVER_CORE})
-                parts = (
-                    speeds(program, server, members=options.members, rounds=options.rounds),
-                    fairness(program, server, members=options.fairness_members),
-                    bytes_per_member(program, server),
-                    swap_gap(server),
-                )
-                for part in parts:
-                    for line in part:
-                        print(line, flush=True)
-        finally:
-            server.kill()
+    with running_store("--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0") as server:
+        settings = {"REDIS_URL": server.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": "t"}
+        with cohort_sync(server.directory, settings) as program:
+            wait_until_recovered(program)
+            _pin(program.pid, {RECEIVER_CORE})
+            parts = (
+                speeds(program, server, members=options.members, rounds=options.rounds),
+                fairness(program, server, members=options.fairness_members),
+                bytes_per_member(program, server),
+                swap_gap(server),
+            )
+            for part in parts:
+                for line in part:
+                    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import http.client
 import multiprocessing
 import random
 import resource
-import tempfile
+import signal
 import threading
 import time
 from collections import Counter
@@ -31,12 +31,12 @@ from cohort_sync.settings import CohortSyncSettings
 from cohort_sync.signature import HEADER, sign
 from foundation import serving
 from local_stack.sample_push import build_push
-from tests.support.processes import StoreServer
+from tests.support.processes import running_store
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-SECRET = "benchmark"  # noqa: S105
+SECRET = "benchmark"  # noqa: S105 - of this run alone
 UNIVERSE = 1_000_000
 TEMPLATES = 20
 
@@ -108,7 +108,7 @@ async def run(options: argparse.Namespace, directory: Path, store_url: str) -> N
         redis_url=store_url,
         data_dir=directory / "data",
         heap_webhook_secret=SECRET,
-        admin_token="x",  # noqa: S106
+        admin_token="x",  # noqa: S106 - of this run alone
         account_id="1",
         cohort_sync_port=0,
     )
@@ -137,8 +137,8 @@ async def run(options: argparse.Namespace, directory: Path, store_url: str) -> N
         print(f"a page is answered in {median * 1e3:.0f} ms (median), {slowest * 1e3:.0f} ms (slowest)")
         print(f"memory: {before:.0f} MiB before, {peak:.0f} MiB at its highest, {resident():.0f} MiB after")
         sender.join()
-        served.cancel()
-        await asyncio.gather(served, return_exceptions=True)
+        signal.raise_signal(signal.SIGTERM)
+        await served
 
 
 def report(options: argparse.Namespace, gaps: list[tuple[float, float]], answers: dict[int, int], took: float) -> None:
@@ -157,14 +157,8 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=50_000)
     parser.add_argument("--connections", type=int, default=16)
     options: Any = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="load") as name:
-        directory = Path(name)
-        store = StoreServer(directory)
-        store.start()
-        try:
-            uvloop.run(run(options, directory, store.url))
-        finally:
-            store.kill()
+    with running_store() as store:
+        uvloop.run(run(options, store.directory, store.url))
 
 
 if __name__ == "__main__":

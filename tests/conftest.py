@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import StoreServer
+from tests.support.processes import running_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import redis
 
+    from tests.support.processes import StoreServer
+
 
 @pytest.fixture(scope="session")
 def store_server() -> Iterator[StoreServer]:
-    # Not under pytest's own directories: a socket's path must be short.
-    with tempfile.TemporaryDirectory(prefix="store") as directory:
-        server = StoreServer(Path(directory))
-        server.start()
+    with running_store() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture

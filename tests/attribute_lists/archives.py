@@ -81,3 +81,8 @@ def everything(store: redis.Redis) -> dict[str, Any]:
                 value = store.get(raw)
         found[key] = (kind, value, store.pttl(raw) > 0)
     return found
+
+
+def members_of(store: redis.Redis, key: str) -> set[Any]:
+    found: Any = store.smembers(key)
+    return set(found)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from redis.asyncio import Redis
 
 from attribute_lists.archive import format as archive_format
 from attribute_lists.archive import inspect_archive, read_archive
@@ -29,18 +28,9 @@ from foundation.errors import BadRequestError
 from tests.attribute_lists.archives import ORDERING, fill, written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import redis
 
     from foundation.store import Store
-
-
-@pytest.fixture
-async def client(store_url: str) -> AsyncIterator[Store]:
-    client: Redis = Redis.from_url(store_url)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

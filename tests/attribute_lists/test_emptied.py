@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.asyncio import Redis
 
 from attribute_lists import keys
 from attribute_lists.bodies import Names
@@ -14,18 +13,12 @@ from attribute_lists.definitions import Definitions
 from foundation.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from redis.asyncio import Redis
 
 NAME = ("123456", "heap_gold")
 PAGE = Page(
     task="t1", number=1, total=1, names=Names([b"ada"], []), skipped=0, digest="d1", signed_at=1_800_000_000_000
 )
-
-
-@pytest.fixture
-async def client(store_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(store_url) as client:
-        yield client
 
 
 async def test_a_page_that_was_applied_before_the_loss_is_applied_again(client: Redis) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
@@ -16,19 +15,15 @@ from attribute_lists.filling import SLICE, Changed, Filling
 from attribute_lists.scripts import ConflictingChangeError
 from foundation.wire import pack, pack_many, wire_to
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 NAME = ("123456", "heap_gold")
 LEDGER, MEMBERS = keys.ledger(*NAME), keys.members(*NAME)
 MANY = [b"member-%d" % number for number in range(10 * SLICE)]
 
 
 @pytest.fixture
-async def client(store_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(store_url) as client:
-        await client.hset(LEDGER, "version", "v1")
-        yield client
+async def client(client: Redis) -> Redis:
+    await client.hset(LEDGER, "version", "v1")
+    return client
 
 
 async def test_everything_is_added_and_removed_and_counted(client: Redis) -> None:

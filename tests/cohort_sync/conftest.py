@@ -60,3 +60,4 @@ def service(tmp_path: Path, settings: dict[str, str]) -> Iterator[Service]:
     with cohort_sync(tmp_path, settings) as program:
         wait_until_recovered(program)
         yield Service(program, Heap(program.address), settings)
+        program.kill()  # nobody looks at how it ends, which would take a while

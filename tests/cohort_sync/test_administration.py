@@ -10,40 +10,47 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import http
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, environment, run_program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cohort_sync.conftest import Service
 
 VWO_ID = "67c858b8b8556:1741183160"
 
+Done = subprocess.CompletedProcess[str]
 
-def run(service: Service, *arguments: str, directory: Path, **more: str) -> subprocess.CompletedProcess[str]:
+
+def of_operator(service: Service, directory: Path, **more: str) -> dict[str, str]:
+    """Settings of a terminal beside the service."""
     port = service.admin_address.rpartition(":")[2]
-    settings = (
-        service.settings
-        | {
-            "COHORT_SYNC_ADMIN_PORT": port,
-            "ACCOUNT_ID": "123456",
-            "DATA_DIR": str(directory / "data"),
-            "COLUMNS": "200",
-        }
-        | more
-    )
+    place = {"COHORT_SYNC_ADMIN_PORT": port, "DATA_DIR": str(directory / "data")}
+    return service.settings | place | {"ACCOUNT_ID": "123456", "COLUMNS": "200"} | more
+
+
+def run(service: Service, *words: str, directory: Path, **more: str) -> Done:
+    """`cohort-sync WORDS`."""
+    return run_program(["cohort_sync", *words], of_operator(service, directory, **more), directory=directory)
+
+
+def segments_list(service: Service, *words: str, directory: Path) -> Done:
+    """`cohort-sync segments list WORDS`."""
+    return run(service, "segments", "list", *words, directory=directory)
+
+
+def list_segments(service: Service, *words: str, directory: Path) -> Done:
+    """`scripts/list_segments.py WORDS`."""
     return subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, ROOT / "scripts" / "list_segments.py", *words],
         cwd=directory,
-        env=environment(settings),
+        env=environment(of_operator(service, directory)),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-
-
-SEGMENTS = ("-m", "cohort_sync", "segments")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
@@ -91,47 +98,47 @@ def test_bad_calls_get_clear_errors(
 
 def test_the_command_sets_and_removes_aliases(service: Service, tmp_path: Path) -> None:
     service.heap.sync(add=["a"])
-    done = run(service, *SEGMENTS, "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
+    done = run(service, "segments", "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
     assert done.returncode == 0, done.stderr
     assert VWO_ID in done.stdout
-    done = run(service, *SEGMENTS, "set", VWO_ID, "--remove-alias", VWO_ID, "--json", directory=tmp_path)
+    done = run(service, "segments", "set", VWO_ID, "--remove-alias", VWO_ID, "--json", directory=tmp_path)
     assert json.loads(done.stdout)["aliases"] == ["1338065"]
 
 
 def test_the_command_says_what_is_wrong(service: Service, tmp_path: Path) -> None:
-    unknown = run(service, *SEGMENTS, "set", "nothing", "--alias", "x", directory=tmp_path)
+    unknown = run(service, "segments", "set", "nothing", "--alias", "x", directory=tmp_path)
     assert unknown.returncode == 2
     assert "has no list nothing" in unknown.stderr
     service.program.stop()
-    gone = run(service, *SEGMENTS, "set", "nothing", "--alias", "x", directory=tmp_path)
+    gone = run(service, "segments", "set", "nothing", "--alias", "x", directory=tmp_path)
     assert gone.returncode == 2
     assert "start it with scripts/serve" in gone.stderr
 
 
-@pytest.mark.parametrize("program", [(*SEGMENTS, "list"), (str(ROOT / "scripts" / "list_segments.py"),)])
-def test_the_table_of_segments(service: Service, tmp_path: Path, program: tuple[str, ...]) -> None:
-    empty = run(service, *program, directory=tmp_path)
+@pytest.mark.parametrize("show", [segments_list, list_segments])
+def test_the_table_of_segments(service: Service, tmp_path: Path, show: Callable[..., Done]) -> None:
+    empty = show(service, directory=tmp_path)
     assert "No segment has been synced yet" in empty.stdout
     assert "send_sample_push" in empty.stdout
     service.heap.sync(add=["a", "b"])
-    run(service, *SEGMENTS, "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
-    table = run(service, *program, directory=tmp_path).stdout
+    run(service, "segments", "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
+    table = show(service, directory=tmp_path).stdout
     for shown in ("123456", "heap_premium_users", "1338065", "Premium Users", "delta", "synced", VWO_ID, " 2 "):
         assert shown in table
-    assert json.loads(run(service, *program, "--json", directory=tmp_path).stdout)[0]["members"] == 2
+    assert json.loads(show(service, "--json", directory=tmp_path).stdout)[0]["members"] == 2
 
 
 def test_the_table_without_a_store_says_how_to_start_one(service: Service, tmp_path: Path) -> None:
     service.settings["REDIS_URL"] = f"unix://{tmp_path}/none"
-    done = run(service, *SEGMENTS, "list", directory=tmp_path)
+    done = run(service, "segments", "list", directory=tmp_path)
     assert done.returncode == 2
     assert "scripts/serve" in done.stderr
 
 
 def test_commands_in_another_terminal_need_no_account(service: Service, tmp_path: Path) -> None:
     service.heap.sync(add=["a"])
-    done = run(service, *SEGMENTS, "set", "heap_premium_users", "--alias", "x", directory=tmp_path, ACCOUNT_ID="")
+    done = run(service, "segments", "set", "heap_premium_users", "--alias", "x", directory=tmp_path, ACCOUNT_ID="")
     assert done.returncode == 0, done.stderr
-    exported = run(service, "-m", "cohort_sync", "export", "lists.archive", directory=tmp_path, ACCOUNT_ID="")
+    exported = run(service, "export", "lists.archive", directory=tmp_path, ACCOUNT_ID="")
     assert exported.returncode == 0, exported.stderr
     assert "1 lists, 1 members" in exported.stdout

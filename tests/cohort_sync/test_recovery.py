@@ -147,7 +147,7 @@ def test_journal_commands(service: Service, tmp_path: Path, store: redis.Redis, 
     service.heap.sync(add=["a"])
     service.heap.sync(add=["b"])
     store.delete(*store.keys("cg:{123456:*"))
-    done = run(service, "-m", "cohort_sync", "journal", command, "--json", directory=tmp_path)
+    done = run(service, "journal", command, "--json", directory=tmp_path)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     if command in ("replay", "rebuild"):

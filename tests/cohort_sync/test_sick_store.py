@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +16,7 @@ from attribute_lists import keys
 from local_stack.sample_push import build_push
 from tests.support import http
 from tests.support.heap import SEGMENT_ID
-from tests.support.processes import StoreServer
+from tests.support.processes import StoreServer, running_store
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -31,15 +27,14 @@ if TYPE_CHECKING:
 MEMBERS = keys.members("123456", "heap_premium_users")
 COUNT = 2750  # members: a page that takes several slices
 
+Ailment = contextlib.AbstractContextManager[None]
+
 
 @pytest.fixture
 def server() -> Iterator[StoreServer]:
     """A store to make sick: it is nobody else's."""
-    with tempfile.TemporaryDirectory(prefix="store") as directory:
-        server = StoreServer(Path(directory), "--enable-debug-command", "yes")
-        server.start()
+    with running_store("--enable-debug-command", "yes") as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture
@@ -53,20 +48,24 @@ def page() -> bytes:
 
 
 @contextlib.contextmanager
-def frozen(server: StoreServer) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def out_of_memory(server: StoreServer) -> Iterator[None]:
+def configured(server: StoreServer, name: str, value: str) -> Iterator[None]:
     with server.client() as client:
-        client.config_set("maxmemory", "1")
+        before = client.config_get(name)[name]
+        client.config_set(name, value)
         yield
-        client.config_set("maxmemory", "0")
+        client.config_set(name, before)
+
+
+def frozen(server: StoreServer) -> Ailment:
+    return server.held_still()
+
+
+def out_of_memory(server: StoreServer) -> Ailment:
+    return configured(server, "maxmemory", "1")
+
+
+def too_few_replicas(server: StoreServer) -> Ailment:
+    return configured(server, "min-replicas-to-write", "1")
 
 
 @contextlib.contextmanager
@@ -80,10 +79,8 @@ def read_only_replica(server: StoreServer) -> Iterator[None]:
 @contextlib.contextmanager
 def stale_replica(server: StoreServer) -> Iterator[None]:
     """It refuses even to read (MASTERDOWN)."""
-    with server.client() as client:
-        client.config_set("replica-serve-stale-data", "no")
-        with read_only_replica(server):
-            yield
+    with configured(server, "replica-serve-stale-data", "no"), read_only_replica(server):
+        yield
 
 
 @contextlib.contextmanager
@@ -100,14 +97,6 @@ def failing_disk(server: StoreServer) -> Iterator[None]:
         obstacle.rmdir()
         client.bgsave()
         until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "ok", what="the snapshot to be good")
-
-
-@contextlib.contextmanager
-def too_few_replicas(server: StoreServer) -> Iterator[None]:
-    with server.client() as client:
-        client.config_set("min-replicas-to-write", "1")
-        yield
-        client.config_set("min-replicas-to-write", "0")
 
 
 @contextlib.contextmanager
@@ -155,9 +144,6 @@ def loading(server: StoreServer) -> Iterator[None]:
         thread.join()
     finally:
         server._process = slow._process
-
-
-Ailment = contextlib.AbstractContextManager[None]
 
 
 @pytest.mark.parametrize(

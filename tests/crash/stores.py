@@ -7,8 +7,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.crash.proxy import Proxy
 from tests.support.processes import StoreServer
+from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
     import random

@@ -7,17 +7,18 @@ import hashlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 import pytest
 
 from foundation.settings import MEBIBYTE
+from tests.support import http
+from tests.support.ports import free_ports
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
@@ -83,19 +84,9 @@ class Proxy:
     directory: Path
     backend: list[tuple[str, str, str, str]]
 
-    def request(self, method: str, path: str, **options: object) -> httpx.Response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         # The path goes out as it stands: httpx itself would resolve its dots.
-        url = httpx.URL(self.url).copy_with(raw_path=path.encode())
-        with httpx.Client(verify=False, timeout=60) as client:  # noqa: S501 - a certificate of the test's own
-            return client.request(method, url, **options)  # type: ignore[arg-type]
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [int(server.getsockname()[1]) for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
+        return http.request(method, httpx.URL(self.url).copy_with(raw_path=path.encode()), **options)
 
 
 def _program(name: str) -> str:
@@ -112,7 +103,7 @@ def _nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=heap.example.com", "-days", "2"]
     subprocess.run([openssl, *request, "-out", certificate, "-keyout", key], check=True, capture_output=True)
-    plain, secure = _free_ports(2)
+    plain, secure = free_ports(2)
     site = (EXAMPLES / "nginx.conf").read_text()
     for pattern, replacement in (
         (r"listen \[::\]:\d+.*\n", "\n"),
@@ -142,7 +133,7 @@ def _nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
 def _caddy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
     """As for nginx, but without TLS, for which Caddy would ask an authority on the internet."""
     caddy = _program("caddy")
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     site = (EXAMPLES / "Caddyfile").read_text()
     for old, new in (
         ("\nheap.example.com {", f"\nhttp://127.0.0.1:{port} {{"),

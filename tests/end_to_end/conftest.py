@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,14 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
-def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    """A running installation that knows no list yet. An indirect parameter says how many gateways it has."""
+@contextlib.contextmanager
+def running(directory: Path, **options: Any) -> Iterator[Installation]:
+    """A running installation (`options` are of its class) that knows no list yet."""
     # The store's directory is not under pytest's: a socket's path must be short.
     with tempfile.TemporaryDirectory(prefix="store") as store_directory:
-        started = Installation(tmp_path, Path(store_directory), gateways=getattr(request, "param", 1))
+        started = Installation(directory, Path(store_directory), **options)
         try:
             started.start()
             yield started
         finally:
             started.kill()
+
+
+@pytest.fixture
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """An indirect parameter says how many gateways it has."""
+    with running(tmp_path, gateways=getattr(request, "param", 1)) as started:
+        yield started

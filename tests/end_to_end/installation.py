@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SECRET = "whsec_end_to_end"
 ACCOUNT = "123456"
 LIST = "heap_premium_users"
+SETTINGS_FILE = ROOT / "examples" / "settings.json"
 
 _ADDRESS = re.compile(r"http://[\w.\[\]:]+:\d+")
 
@@ -41,14 +42,15 @@ class Installation:
         *,
         gateways: int = 1,
         of_gateways: Mapping[str, str] | None = None,
+        settings_file: Path = SETTINGS_FILE,
     ) -> None:
-        self.settings_file = ROOT / "examples" / "settings.json"
         self.gateways = [""] * gateways
         self.gateway_pids: list[int] = []
         self._of_gateways = dict(of_gateways or {})
         self.webhook = ""
         self._administration = ""
         self._directory = directory
+        self._settings_file = settings_file
         self._store = StoreServer(store_directory)
         self._programs: list[subprocess.Popen[str]] = []
         self._tasks = itertools.count(1)
@@ -150,7 +152,7 @@ class Installation:
         shared = {
             "REDIS_URL": self._store.url,
             "DATA_DIR": str(self._directory / "data"),
-            "SETTINGS_FILE": str(self.settings_file),
+            "SETTINGS_FILE": str(self._settings_file),
         }
         return environment(shared | settings)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.end_to_end.installation import LIST
+from tests.end_to_end.conftest import running
+from tests.end_to_end.installation import LIST, SETTINGS_FILE
 from tests.node.node_sdk import STACKS, Evaluation, Stack, evaluate, install_packages
 
 if TYPE_CHECKING:
@@ -73,23 +74,20 @@ def test_decisions_survive_the_death_of_everything(stack: Stack, installation: I
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_rule_may_name_the_list_by_the_id_of_vwos_dashboard(
-    stack: Stack, installation: Installation, tmp_path: Path
-) -> None:
-    sample = installation.settings_file.read_text()
+def test_a_rule_may_name_the_list_by_the_id_of_vwos_dashboard(stack: Stack, tmp_path: Path) -> None:
+    sample = SETTINGS_FILE.read_text()
     assert f"inlist({LIST})" in sample
-    installation.kill()
-    installation.settings_file = tmp_path / "settings.json"
-    installation.settings_file.write_text(sample.replace(f"inlist({LIST})", f"inlist({DASHBOARD_ID})"))
-    installation.start()
-    installation.push(add=MEMBERS)
-    assert on_for(ask(stack, installation)) == set()
+    settings_file = tmp_path / "settings.json"
+    settings_file.write_text(sample.replace(f"inlist({LIST})", f"inlist({DASHBOARD_ID})"))
+    with running(tmp_path, settings_file=settings_file) as installation:
+        installation.push(add=MEMBERS)
+        assert on_for(ask(stack, installation)) == set()
 
-    installation.operate("segments", "set", LIST, "--alias", DASHBOARD_ID)
+        installation.operate("segments", "set", LIST, "--alias", DASHBOARD_ID)
 
-    result = ask(stack, installation)
-    assert on_for(result) == set(MEMBERS)
-    assert_untroubled(result, installation)
+        result = ask(stack, installation)
+        assert on_for(result) == set(MEMBERS)
+        assert_untroubled(result, installation)
 
 
 def assert_untroubled(result: Evaluation, installation: Installation) -> None:

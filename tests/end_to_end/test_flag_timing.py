@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.end_to_end.conftest import running
 from tests.node.node_sdk import STACKS, Evaluation, Stack, evaluate, install_packages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.end_to_end.installation import Installation
 
 PLAIN = ("alice", "42", "carol@example.com", "5b1afb67-fb4e-4ff4-937d-761d2da55344")
@@ -22,6 +25,13 @@ _LONGEST_MS = 1500.0
 @pytest.fixture(scope="module", autouse=True)
 def _node_packages() -> None:
     install_packages()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One for all: who was pushed by one test harms no other."""
+    with running(tmp_path_factory.mktemp("installation")) as started:
+        yield started
 
 
 def ask(stack: Stack, installation: Installation, values: tuple[str, ...], **options: object) -> Evaluation:

@@ -10,12 +10,10 @@ import asyncio
 import itertools
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -23,7 +21,7 @@ import typer
 import uvloop
 
 from tests.fuzz.check_requests import Question, put_lists, question
-from tests.support.processes import StoreServer, gateway
+from tests.support.processes import gateway, running_store
 from tests.support.raw_http import without_date
 
 if TYPE_CHECKING:
@@ -200,18 +198,12 @@ def main(
     start: Annotated[int, typer.Option(min=0, help="number of the first: to go on where a run ended")] = 0,
 ) -> None:
     """Ask the fast path and the plain route of a gateway the same, and compare the answers."""
-    with tempfile.TemporaryDirectory(prefix="check") as name:
-        store = StoreServer(Path(name))
-        store.start()
-        try:
-            with store.client() as client:
-                put_lists(client)
-            with gateway(Path(name), {"REDIS_URL": store.url}) as program:
-                tally = uvloop.run(
-                    compare(program.address, seed=seed, start=start, count=questions, say=_progress(questions))
-                )
-        finally:
-            store.kill()
+    with running_store() as store:
+        with store.client() as client:
+            put_lists(client)
+        with gateway(store.directory, {"REDIS_URL": store.url}) as program:
+            asking = compare(program.address, seed=seed, start=start, count=questions, say=_progress(questions))
+            tally = uvloop.run(asking)
     for difference in tally.differences:
         typer.echo(f"DIFFERENT, seed {seed}, {difference}")
     typer.echo(f"seed {seed}, from {start}: {tally.questions} questions, {len(tally.differences)} answered unlike")

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from cohort_sync.receiver import open_receiver
 from cohort_sync.settings import CohortSyncSettings
 from tests.fuzz.run import settings
 from tests.support import http
-from tests.support.processes import ROOT, StoreServer, cohort_sync, wait_until_recovered
+from tests.support.processes import ROOT, cohort_sync, running_store, wait_until_recovered
 
 _CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance"
 
@@ -31,27 +30,21 @@ def main(
     seed: Annotated[int, typer.Option(help="another seed, other requests")] = 1,
 ) -> None:
     """Send what the descriptions allow, and what they don't, to a cohort-sync of its own; no answer may be 5xx."""
-    with tempfile.TemporaryDirectory(prefix="fuzz") as name:
-        directory = Path(name)
-        store = StoreServer(directory)
-        store.start()
-        chosen = settings(store.url)
-        try:
-            with cohort_sync(directory, chosen) as program:
-                wait_until_recovered(program)
-                token = {"Authorization": f"Bearer {chosen['ADMIN_TOKEN']}"}
-                public = asyncio.run(_public_description(directory, chosen))
-                private = http.get(f"{program.addresses[1]}/openapi.json", headers=token).raise_for_status().json()
-                statuses = []
-                for title, description in (("public", public), ("administration", private)):
-                    path = directory / f"{title}.json"
-                    path.write_text(json.dumps(_aimed(description)))
-                    address = program.addresses[title == "administration"]
-                    statuses.append(_run(path, address, token, examples=examples, seed=seed))
-                    if "Traceback" in program.log():
-                        sys.exit("FAILED: the log holds an error:\n" + program.log()[-5000:])
-        finally:
-            store.kill()
+    with running_store() as store:
+        directory, chosen = store.directory, settings(store.url)
+        with cohort_sync(directory, chosen) as program:
+            wait_until_recovered(program)
+            token = {"Authorization": f"Bearer {chosen['ADMIN_TOKEN']}"}
+            public = asyncio.run(_public_description(directory, chosen))
+            private = http.get(f"{program.addresses[1]}/openapi.json", headers=token).raise_for_status().json()
+            statuses = []
+            for title, description in (("public", public), ("administration", private)):
+                path = directory / f"{title}.json"
+                path.write_text(json.dumps(_aimed(description)))
+                address = program.addresses[title == "administration"]
+                statuses.append(_run(path, address, token, examples=examples, seed=seed))
+                if "Traceback" in program.log():
+                    sys.exit("FAILED: the log holds an error:\n" + program.log()[-5000:])
     sys.exit(max(statuses))
 
 

@@ -6,14 +6,15 @@ same seed gives the same requests (but for the time they are signed at).
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import sys
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +23,10 @@ import typer
 from cohort_sync.erasures import RECEIVERS
 from tests.fuzz.requests import SECRET, Sent, request
 from tests.support import http
-from tests.support.processes import Program, StoreServer, cohort_sync, wait_until_recovered
+from tests.support.processes import Program, cohort_sync, running_store, wait_until_recovered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import redis
 
@@ -127,8 +128,7 @@ def fuzz(target: Target, *, seed: int, start: int, count: int, say: Callable[[st
             numbers = range(first, min(first + _BATCH, start + count))
             signed = (first // _BATCH) % 2 == 1
             before = None if signed else target.settled_digest()
-            for result in pool.map(lambda number: _send(target, seed, number, signed=signed), numbers):  # noqa: B023
-                answers, took = result
+            for answers, took in pool.map(partial(_send, target, seed, signed=signed), numbers):
                 tally.requests += 1
                 tally.answers.update(answers)
                 tally.slowest = max(tally.slowest, took)
@@ -184,6 +184,16 @@ def settings(store_url: str) -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def fuzzed() -> Iterator[Target]:
+    """A cohort-sync of its own, which has finished starting."""
+    with running_store("--enable-debug-command", "yes", "--appendfsync", "no") as store:
+        chosen = settings(store.url)
+        with cohort_sync(store.directory, chosen) as program, store.client() as client:
+            wait_until_recovered(program)
+            yield Target(program, client)
+
+
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
@@ -194,18 +204,11 @@ def main(
     start: Annotated[int, typer.Option(min=0, help="number of the first request: to go on where a run ended")] = 0,
 ) -> None:
     """Throw broken, odd and unsigned requests at a cohort-sync of its own."""
-    with tempfile.TemporaryDirectory(prefix="fuzz") as name:
-        directory = Path(name)
-        store = StoreServer(directory, "--enable-debug-command", "yes", "--appendfsync", "no")
-        store.start()
-        try:
-            with cohort_sync(directory, settings(store.url)) as program, store.client() as client:
-                wait_until_recovered(program)
-                fuzz(Target(program, client), seed=seed, start=start, count=requests, say=_say)
-        except FuzzError as error:
-            sys.exit(f"FAILED: {error}")
-        finally:
-            store.kill()
+    try:
+        with fuzzed() as target:
+            fuzz(target, seed=seed, start=start, count=requests, say=_say)
+    except FuzzError as error:
+        sys.exit(f"FAILED: {error}")
 
 
 def _say(line: str) -> None:

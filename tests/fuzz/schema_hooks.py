@@ -24,7 +24,7 @@ class _Signer:
         return request
 
 
-@schemathesis.hook  # type: ignore[untyped-decorator, unused-ignore]
+@schemathesis.hook  # type: ignore[untyped-decorator, unused-ignore] # the tests do without schemathesis
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     del context
     kwargs["allow_redirects"] = False

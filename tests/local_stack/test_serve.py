@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import pytest
 from local_stack.store import server_binary
 from tests.support import http
 from tests.support.heap import Heap
+from tests.support.ports import free_ports
 from tests.support.processes import ROOT, environment
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ class Stack:
     """A stack on free ports, in a process group of its own."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-            for one in sockets:
-                one.bind(("127.0.0.1", 0))
-            ports = [one.getsockname()[1] for one in sockets]
+        ports = free_ports(3)
         names = ("PORT", "COHORT_SYNC_PORT", "COHORT_SYNC_ADMIN_PORT")
         self.gateway, self.sync, self.admin = (f"http://127.0.0.1:{port}" for port in ports)
         self.data_dir = data_dir

@@ -6,25 +6,23 @@ Every acknowledged push must be visible to the very next check, on every connect
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tests.end_to_end.installation import ACCOUNT, LIST, Installation
 from tests.soak.minutes import Minute, table
+from tests.support.client_process import ClientProcess
 from tests.support.load import KNOWING
-from tests.support.processes import ROOT, environment
 from tests.support.raw_http import connection, read_answer
 
 if TYPE_CHECKING:
@@ -70,10 +68,9 @@ def _minutes(
     found: list[Minute] = []
     begun, pushes = time.monotonic(), itertools.count()
     last: list[str] = []
-    told: queue.Queue[str] = queue.Queue()
-    with _client(site, rate) as client:
-        assert client.stdin is not None
-        threading.Thread(target=_listen, args=(client, told), daemon=True).start()
+    told: queue.Queue[dict[str, Any]] = queue.Queue()
+    job = {"address": site.gateway, "questions": _questions(), "rate": rate}
+    with ClientProcess("tests.soak.client", job, told.put):
         while (now := time.monotonic() - begun) < minutes * 60:
             minute = Minute(memory=_memory(site.gateway_pids[0]))
             while time.monotonic() - begun < now + min(60.0, minutes * 60 - now):
@@ -81,18 +78,11 @@ def _minutes(
                 until = time.monotonic() + every
                 while (left := until - time.monotonic()) > 0:
                     with suppress(queue.Empty):
-                        minute.add(json.loads(told.get(timeout=left)))
+                        minute.add(told.get(timeout=left))
             minute.memory = _memory(site.gateway_pids[0])
             found.append(minute)
             typer.echo(minute.described(len(found)))
-        client.stdin.close()
     return found
-
-
-def _listen(client: subprocess.Popen[str], told: queue.Queue[str]) -> None:
-    assert client.stdout is not None
-    for line in client.stdout:
-        told.put(line)
 
 
 def _push(
@@ -122,23 +112,10 @@ def _target(who: str) -> str:
     return f"/check-attribute?attribute={who}&listId={LIST}&accountId={ACCOUNT}"
 
 
-def _client(site: Installation, rate: float) -> subprocess.Popen[str]:
-    host, _, port = site.gateway.removeprefix("http://").rpartition(":")
+def _questions() -> list[tuple[str, bool]]:
+    """Targets, and whether they are true."""
     both = zip(_MEMBERS, _OTHERS, strict=True)
-    questions = [(_target(who), who in _MEMBERS) for pair in both for who in pair]
-    job = {"host": host, "port": int(port), "questions": questions, "rate": rate}
-    client = subprocess.Popen(
-        [sys.executable, "-m", "tests.soak.client"],
-        cwd=ROOT,
-        env=environment({}),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert client.stdin is not None
-    client.stdin.write(json.dumps(job) + "\n")
-    client.stdin.flush()
-    return client
+    return [(_target(who), is_member) for pair in both for who, is_member in zip(pair, (True, False), strict=True)]
 
 
 def _memory(pid: int) -> list[float]:

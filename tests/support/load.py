@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Self
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
-from tests.support.processes import ROOT, environment
+from tests.support.client_process import ClientProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +40,7 @@ class Answer(NamedTuple):
         return self.body == "true"
 
 
-class Load:
+class Load(ClientProcess):
     """Asks about `people`, each in the list that goes with the name, in turn, while the block runs.
 
     `rate`: checks a second.
@@ -52,39 +49,13 @@ class Load:
     def __init__(self, address: str, people: Mapping[str, str], *, account: str, rate: float) -> None:
         self.answers: list[Answer] = []
         self._people = list(people)
-        parts = urlsplit(address)
+        self._changed = threading.Condition()
         targets = [
             f"/check-attribute?attribute={quote(name, safe='')}&listId={list_id}&accountId={account}"
             for name, list_id in people.items()
         ]
-        self._job = json.dumps({"host": parts.hostname, "port": parts.port, "targets": targets, "rate": rate})
-        self._changed = threading.Condition()
-        self._process: subprocess.Popen[str] | None = None
-        self._reading = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.load_client"],
-            cwd=ROOT,
-            env=environment({}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        self._process.stdin.write(self._job + "\n")
-        self._process.stdin.flush()
-        self._reading.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._reading.join()
-        self._process.wait()
-        self._process.stdout.close()
+        job = {"address": address, "targets": targets, "rate": rate}
+        super().__init__("tests.support.load_client", job, self._note)
 
     def wait_for(
         self, wanted: Callable[[Answer], bool], *, what: str, count: int = 1, since: float = 0.0, seconds: float = 30.0
@@ -104,14 +75,10 @@ class Load:
                 at = len(self.answers)
                 assert self._changed.wait(deadline - time.monotonic()), f"waited {seconds:g} s for {what}"
 
-    def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            number, sent, answered, status, body, state, late = json.loads(line)
-            answer = Answer(
-                self._people[number], sent, answered or math.inf, int(status or 0), body or "", state or "", late
-            )
-            with self._changed:
-                self.answers.append(answer)
-                self._changed.notify_all()
+    def _note(self, told: tuple[int, float, float | None, int, str, str, float]) -> None:
+        number, sent, answered, status, body, state, late = told
+        came = math.inf if answered is None else answered
+        answer = Answer(self._people[number], sent, came, status, body, state, late)
+        with self._changed:
+            self.answers.append(answer)
+            self._changed.notify_all()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 
 # Below those that outgoing connections get, so that a server that was killed finds its port free again.
-_RANGE = range(20000, 32000)
+# Runs beside each other (pytest-xdist) take different ones.
+_RANGE = range(20000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 16, 32000, 16)
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,8 +8,10 @@ import os
 import queue
 import re
 import runpy
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -110,21 +112,39 @@ def start_program(arguments: list[str], settings: Mapping[str, str], *, director
     """Run `python -m ARGUMENTS` in `directory`, its output collected; it does not wait."""
     output = directory / f"output-{uuid.uuid4().hex[:8]}"
     os.mkfifo(output)
-    process = _FORKSERVER.Process(
-        target=_run_module, args=(arguments, environment(settings), str(directory), str(output)), daemon=True
-    )
-    process.start()
-    program = Program(process, output)
+    program = Program(_fork(arguments, settings, directory, output, output), output)
     program._listener = threading.Thread(target=program._listen, daemon=True)
     program._listener.start()
     return program
 
 
-def _run_module(arguments: list[str], settings: dict[str, str], directory: str, output: str) -> None:
-    descriptor = os.open(output, os.O_WRONLY)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+def run_program(
+    arguments: list[str], settings: Mapping[str, str], *, directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m ARGUMENTS` in `directory` to its end."""
+    output, errors = (directory / f"{kind}-{uuid.uuid4().hex[:8]}" for kind in ("output", "errors"))
+    for path in (output, errors):
+        path.touch()
+    process = _fork(arguments, settings, directory, output, errors)
+    process.join(START_SECONDS)
+    assert process.exitcode is not None, f"{arguments} do not come to an end:\n{errors.read_text()}"
+    return subprocess.CompletedProcess(arguments, process.exitcode, output.read_text(), errors.read_text())
+
+
+def _fork(
+    arguments: list[str], settings: Mapping[str, str], directory: Path, output: Path, errors: Path
+) -> ForkServerProcess:
+    places = [str(path) for path in (directory, output, errors)]
+    process = _FORKSERVER.Process(target=_run_module, args=(arguments, environment(settings), *places), daemon=True)
+    process.start()
+    return process
+
+
+def _run_module(arguments: list[str], settings: dict[str, str], directory: str, output: str, errors: str) -> None:
+    for path, descriptor in ((output, 1), (errors, 2)):
+        opened = os.open(path, os.O_WRONLY)
+        os.dup2(opened, descriptor)
+        os.close(opened)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     os.chdir(directory)
     os.environ.clear()
@@ -208,7 +228,29 @@ class StoreServer:
         retry = redis.retry.Retry(backoff, 1000, supported_errors=(redis.RedisError, OSError))
         return redis.Redis.from_url(self.url, retry=retry)
 
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[None]:
+        """It is there and says nothing: what it is asked inside the block is in flight until its end."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+@contextlib.contextmanager
+def running_store(*options: str) -> Iterator[StoreServer]:
+    """A store in a directory of its own, which what belongs to it may share; `options` are the server's."""
+    # Not under pytest's own directories: a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="store") as directory:
+        server = StoreServer(Path(directory), *options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()

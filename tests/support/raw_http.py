@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import socket
@@ -125,6 +126,7 @@ def is_closed(peer: socket.socket) -> bool:
     return True
 
 
+@functools.lru_cache  # within a second equal answers have equal heads
 def _read_head(lines: bytes) -> tuple[int, dict[str, str]]:
     status, *fields = lines.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}

@@ -27,6 +27,14 @@ def write(directory: Path, records: Iterable[bytes], limits: Limits | None = Non
     asyncio.run(run())
 
 
+async def append_apart(journal: Journal, directory: Path, count: int) -> list[int]:
+    """Append `0`, `1` and so on, no two in the same millisecond. Returns when that was."""
+    for number in range(count):
+        await journal.append(b"%d" % number)
+        await asyncio.sleep(0.002)
+    return [entry.time_ms for entry in read(directory)]
+
+
 def start_and_stop(directory: Path) -> Status:
     """What a receiver finds when it starts, and leaves behind when its upkeep is done."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from cohort_sync.journal import Journal, Limits, NoJournal, Status, read, verify
 from foundation.errors import UnavailableError
-from tests.cohort_sync.journal.journals import ONE_FILE_EACH, files_of, payloads, upkeep_of, write
+from tests.cohort_sync.journal.journals import ONE_FILE_EACH, append_apart, files_of, payloads, upkeep_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,10 +203,7 @@ def test_verify_reports_each_file(tmp_path: Path) -> None:
 
 async def test_since_leaves_out_older_records(tmp_path: Path) -> None:
     async with Journal.open(tmp_path, ONE_FILE_EACH) as journal:
-        for number in range(3):
-            await journal.append(b"%d" % number)
-            await asyncio.sleep(0.002)
-        times = [entry.time_ms for entry in read(tmp_path)]
+        times = await append_apart(journal, tmp_path, 3)
         assert payloads(tmp_path, since_ms=times[1]) == [b"1", b"2"]
         assert payloads(tmp_path, since_ms=times[2] + 1) == []
 

@@ -10,7 +10,15 @@ import pytest
 import zstandard
 
 from cohort_sync.journal import Journal, Limits, read, verify
-from tests.cohort_sync.journal.journals import ONE_FILE_EACH, files_of, payloads, start_and_stop, with_damage, write
+from tests.cohort_sync.journal.journals import (
+    ONE_FILE_EACH,
+    append_apart,
+    files_of,
+    payloads,
+    start_and_stop,
+    with_damage,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +71,7 @@ def test_files_that_a_crash_left_plain_are_packed_later(tmp_path: Path, monkeypa
 
 async def test_whole_files_are_dropped_by_age(tmp_path: Path) -> None:
     async with Journal.open(tmp_path, ONE_FILE_EACH) as journal:
-        for number in range(4):
-            await journal.append(b"%d" % number)
-            await asyncio.sleep(0.002)
-        times = [entry.time_ms for entry in read(tmp_path)]
+        times = await append_apart(journal, tmp_path, 4)
         assert await journal.drop_before(times[2]) == 2
         assert payloads(tmp_path) == [b"2", b"3"]
         assert (journal.status().files, journal.status().records) == (2, 2)
