@@ -31,9 +31,15 @@ class Remembered:
         places, found, mask = table.questions, table.found, table.mask
         for question, answer in zip(questions, answers, strict=True):
             at = question & mask
-            if places[at] != question:
-                at = self._place_of(question)
-                places, found = self._new.questions, self._new.found
+            there = places[at]
+            if there != question:
+                if there or table.filled >= self._half:
+                    at = self._place_of(question)
+                    table = self._new
+                    places, found = table.questions, table.found
+                else:
+                    places[at] = question
+                    table.filled += 1
             found[at] = answer
 
     def _place_of(self, question: int) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import http.client
 import multiprocessing
 import random
@@ -119,9 +118,6 @@ async def run(options: argparse.Namespace, directory: Path, store_url: str) -> N
         bound = serving.bind(listener.host, 0, setting="PORT")
         port = int(bound.getsockname()[1])
         served = asyncio.create_task(serving.serve([(listener, bound)]))
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 1000)  # all as the program does
         before = resident()
         context = multiprocessing.get_context("spawn")
         mine, theirs = context.Pipe()

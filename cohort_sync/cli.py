@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import Annotated
 
@@ -69,9 +68,6 @@ async def _serve(settings: CohortSyncSettings) -> None:
             f"{serving.address(bound[1][1])}, store {describe_store(settings)}",
             flush=True,
         )
-        gc.collect()
-        gc.freeze()  # what start-up made stays for good: the collector need not walk it again
-        gc.set_threshold(50_000, 20, 1000)  # it visits every member of the pages under way: 10 ms each time
         await serving.serve(bound)
 
 

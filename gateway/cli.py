@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,8 +92,6 @@ async def _serve(settings: GatewaySettings, crew: Crew, bind: Callable[[], socke
     }
     listener = serving.Listener(gateway, settings.host, settings.port, options)
     bound = bind()
-    gc.collect()
-    gc.freeze()  # what start-up made stays for good: the collector need not walk it again
     await serving.serve([(listener, bound)])
 
 
