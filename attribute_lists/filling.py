@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from attribute_lists import keys
 from attribute_lists.scripts import ConflictingChangeError
 from foundation.tasks import end
-from foundation.wire import pack, pack_many, wire_to
+from foundation.wire import Turn, pack, pack_many, wire_to
 
 if TYPE_CHECKING:
     from attribute_lists.bodies import Names
@@ -44,7 +44,7 @@ class Filling:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
 
     async def fill(
         self, name: tuple[str, str], target: str, names: Names, changed: Changed, *, version: str, lifetime: int = 0
@@ -71,8 +71,7 @@ class Filling:
                 _, version, *_ = _without_errors(await wire.ask(queued, 5 if job.expire else 4))
                 if (version or b"") != job.version:
                     raise ConflictingChangeError
-                async with self._turn:
-                    done, *_ = _without_errors(await wire.ask(_EXEC, 1))
+                done, *_ = _without_errors(await wire.ask(_EXEC, 1, turn=self._turn))
                 if done is None:
                     raise ConflictingChangeError
                 count = _without_errors(done)[-1]

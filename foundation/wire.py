@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 from redis._parsers import BaseParser
@@ -23,13 +24,15 @@ from redis.exceptions import (
 from foundation.connections import borrowed, take_over
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
     from foundation.store import Store
 
 NOTHING = object()
+
+Answered = asyncio.Future[list[Any]]
 
 
 def reply_reader() -> hiredis.Reader:
@@ -53,35 +56,79 @@ def pack_many(command: str, key: str, values: Sequence[bytes]) -> bytes:
     return head + before + (b"\r\n" + before).join(values) + b"\r\n"
 
 
+class Turn:
+    """Where only one may be at it at a time, whoever's wire it is.
+
+    The next one sends in the moment in which the one before is answered: not after that one has heard of it, which
+    takes turns of a busy loop in which the store would have nothing to do.
+    """
+
+    def __init__(self) -> None:
+        self._current: Answered | None = None
+        self._waiting: dict[Answered, Callable[[], None]] = {}
+
+    def take(self, answered: Answered, send: Callable[[], None]) -> None:
+        """`send` is called now, or when all before it have left."""
+        if self._current is None:
+            self._current = answered
+            send()
+        else:
+            self._waiting[answered] = send
+
+    def leave(self, answered: Answered) -> None:
+        """It was answered, or nobody wants it any more."""
+        if answered is not self._current:
+            self._waiting.pop(answered, None)
+            return
+        self._current = None
+        if self._waiting:
+            following = next(iter(self._waiting))
+            self.take(following, self._waiting.pop(following))
+
+
+class _Asked(NamedTuple):
+    replies: int
+    answered: Answered
+    turn: Turn | None
+    timer: asyncio.TimerHandle | None
+
+
 class Wire(asyncio.Protocol):
     """Commands out, replies in, matched in order. Made by `wire_to`."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._patience = connection.socket_timeout
         self._replies = reply_reader()
-        self._waiting: deque[tuple[int, asyncio.Future[list[Any]]]] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._collected: list[Any] = []
         self._lost: Exception | None = None
         self._usual, self._transport = take_over(connection, self)
 
-    async def ask(self, commands: bytes, replies: int) -> list[Any]:
-        """Send `commands`, packed; their replies, the store's errors among them.
+    async def ask(self, commands: bytes, replies: int, *, turn: Turn | None = None) -> list[Any]:
+        """Send `commands`, packed, in their `turn`; their replies, the store's errors among them.
 
         Raises redis-py's `ConnectionError` and `TimeoutError`.
         """
-        if self._lost is not None:
-            raise self._lost
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[list[Any]] = loop.create_future()
-        self._waiting.append((replies, answered))
-        self._transport.write(commands)
-        # A timer of its own: asyncio.timeout costs five times as much.
-        timer = loop.call_later(self._patience, _too_late, answered) if self._patience else None
+        answered: Answered = asyncio.get_running_loop().create_future()
+        send = functools.partial(self._send, commands, replies, answered, turn)
+        if turn is None:
+            send()
+            return await answered
+        turn.take(answered, send)
         try:
             return await answered
         finally:
-            if timer is not None:
-                timer.cancel()
+            turn.leave(answered)
+
+    def _send(self, commands: bytes, replies: int, answered: Answered, turn: Turn | None) -> None:
+        if self._lost is not None:
+            answered.set_exception(self._lost)
+            return
+        # A timer of its own: asyncio.timeout costs five times as much.
+        loop = answered.get_loop()
+        timer = loop.call_later(self._patience, _too_late, answered) if self._patience else None
+        self._waiting.append(_Asked(replies, answered, turn, timer))
+        self._transport.write(commands)
 
     def give_back(self) -> None:
         """redis-py reads it again."""
@@ -95,18 +142,24 @@ class Wire(asyncio.Protocol):
                 self._transport.abort()
                 return
             self._collected.append(reply)
-            wanted, answered = self._waiting[0]
-            if len(self._collected) == wanted:
+            asked = self._waiting[0]
+            if len(self._collected) == asked.replies:
                 self._waiting.popleft()
                 found, self._collected = self._collected, []
-                if not answered.done():
-                    answered.set_result(found)
+                if asked.timer is not None:
+                    asked.timer.cancel()
+                if not asked.answered.done():
+                    asked.answered.set_result(found)
+                if asked.turn is not None:
+                    asked.turn.leave(asked.answered)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = ConnectionError(f"the store closed the connection ({exc or 'no reason given'})")
-        for _, answered in self._waiting:
-            if not answered.done():
-                answered.set_exception(self._lost)
+        for asked in self._waiting:
+            if asked.timer is not None:
+                asked.timer.cancel()
+            if not asked.answered.done():
+                asked.answered.set_exception(self._lost)
         self._waiting.clear()
         self._usual.connection_lost(exc)
 
@@ -126,6 +179,6 @@ async def wire_to(store: Store, key: str) -> AsyncIterator[Wire]:
         wire.give_back()
 
 
-def _too_late(answered: asyncio.Future[list[Any]]) -> None:
+def _too_late(answered: Answered) -> None:
     if not answered.done():
         answered.set_exception(TimeoutError("the store did not answer in time"))
