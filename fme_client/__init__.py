@@ -1,1 +1,29 @@
-"""The Python SDK. Empty so far: `evaluation` and the client over HTTP come next."""
+"""The Python SDK: what `vwo-fme-node-sdk` is to Node. It needs `requests` and `mmh3`, and nothing else of this project.
+
+    client = fme_client.init(account_id="123456", sdk_key="...", gateway_service={"url": "http://127.0.0.1:8000"})
+    flag = client.get_flag("premium_dashboard", {"id": "user-1", "custom_variables": {"heap_user_id": "alice"}})
+    flag.is_enabled()
+
+docs/python-client.md has every option, and what happens when the gateway is away.
+"""
+
+from fme_client.client import Client, init
+from fme_client.errors import ContextError, FmeClientError, NetworkError, OptionError
+from fme_client.evaluation import Context
+from fme_client.flag import Flag
+from fme_client.identity import get_uuid, getUUID
+from fme_client.storage import Storage
+
+__all__ = [
+    "Client",
+    "Context",
+    "ContextError",
+    "Flag",
+    "FmeClientError",
+    "NetworkError",
+    "OptionError",
+    "Storage",
+    "getUUID",
+    "get_uuid",
+    "init",
+]

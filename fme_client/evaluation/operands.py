@@ -1,0 +1,118 @@
+"""One condition on one value: equal, `lower(..)`, `wildcard(..)`, `regex(..)`, or a comparison such as `gte(..)`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from fme_client.evaluation.js import number_text, parse_float, text, trim
+from fme_client.evaluation.js_regex import searcher
+
+Matcher = Callable[[str], bool]
+
+_LINE_END = re.compile("[\n\r\u2028\u2029]")
+_COMPARISON = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
+_VERSION = re.compile(r"(?:[0-9]+\.)*[0-9]+").fullmatch
+_NOT_NUMERIC = re.compile(r"[^0-9.]").search
+_EXACT_DIGITS = 15
+
+
+def matcher(operand: Any) -> Matcher:
+    """The condition for custom variables and user agents: a value of digits and dots is compared as a number."""
+    kind, wanted = _split(operand)
+    as_text = _comparison(kind, wanted)
+    wanted_number = parse_float(wanted)
+    if not _is_number(wanted_number):
+        return as_text
+    as_number = _comparison(kind, number_text(wanted_number))
+
+    def matches(value: str) -> bool:
+        if _NOT_NUMERIC(value) is None:
+            value_number = parse_float(value)
+            if _is_number(value_number):
+                return as_number(number_text(value_number))
+        return as_text(value)
+
+    return matches
+
+
+def plain_matcher(operand: Any) -> Matcher:
+    """The condition for addresses and versions: never compared as numbers; quotes around the operand don't count."""
+    kind, wanted = _split(text(operand))
+    return _comparison(kind, trim(wanted).replace('"', ""))
+
+
+def _is_number(value: float) -> bool:
+    return value == value and value != 0  # noqa: PLR0124 - neither NaN nor zero
+
+
+def _split(operand: Any) -> tuple[str, str]:
+    """Kind and inner text. What is no string is compared for equality, as text."""
+    if not isinstance(operand, str):
+        return "equal", text(operand)
+    for kind in ("lower", "wildcard", "regex"):
+        inner = _inner(operand, kind)
+        if inner is not None:
+            return _split_wildcard(inner) if kind == "wildcard" else (kind, inner)
+    comparison = _COMPARISON.match(operand)
+    if comparison:
+        return comparison[1], comparison[2]
+    return "equal", operand
+
+
+def _inner(operand: str, kind: str) -> str | None:
+    """What stands between `kind(` and the last `)` on the same line."""
+    if not operand.startswith(kind + "("):
+        return None
+    line = _LINE_END.split(operand[len(kind) + 1 :], maxsplit=1)[0]
+    inner, found, _ = line.rpartition(")")
+    return inner if found else None
+
+
+def _split_wildcard(inner: str) -> tuple[str, str]:
+    starts, ends = inner.startswith("*"), inner.endswith("*")
+    wanted = inner[1:] if starts else inner
+    wanted = wanted.removesuffix("*") if ends else wanted
+    return {(True, True): "contains", (True, False): "ends", (False, True): "starts"}.get(
+        (starts, ends), "equal"
+    ), wanted
+
+
+def _comparison(kind: str, wanted: str) -> Matcher:  # noqa: C901, PLR0911 - one branch a kind
+    match kind:
+        case "lower":
+            lowered = wanted.lower()
+            return lambda value: value.lower() == lowered
+        case "contains":
+            return lambda value: wanted in value
+        case "ends":
+            return lambda value: value.endswith(wanted)
+        case "starts":
+            return lambda value: value.startswith(wanted)
+        case "regex":
+            return searcher(wanted) or (lambda _: False)
+    parts = _parts(wanted)
+    match kind:
+        case "gt":
+            return lambda value: _parts(value) > parts
+        case "gte":
+            return lambda value: _parts(value) >= parts
+        case "lt":
+            return lambda value: _parts(value) < parts
+        case "lte":
+            return lambda value: _parts(value) <= parts
+    if _VERSION(wanted):
+        return lambda value: value == wanted or (_VERSION(value) is not None and _parts(value) == parts)
+    return lambda value: value == wanted
+
+
+def _parts(version: str) -> tuple[float, ...]:
+    """The numbers between the dots, without zeros at the end; what is no number counts as zero."""
+    parts = [
+        0 if not (part.isascii() and part.isdigit()) else int(part) if len(part) <= _EXACT_DIGITS else float(part)
+        for part in version.split(".")
+    ]
+    while parts and not parts[-1]:
+        parts.pop()
+    return tuple(parts)

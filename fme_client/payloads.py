@@ -1,0 +1,150 @@
+"""The events that VWO knows, as the Node SDK 1.35 writes them. Pure, but for the clock and chance."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from fme_client.errors import ContextError
+from fme_client.identity import NAME, VERSION, get_uuid
+from fme_client.transport import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fme_client.evaluation import Context, Exposure
+
+VARIATION_SHOWN = "vwo_variationShown"
+VISITOR_ATTRIBUTES = "vwo_syncVisitorProp"
+SDK_INITIALISED = "vwo_fmeSdkInit"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its body for `/events/t` or a batch, its parameters and headers for `/events/t`."""
+
+    parameters: Mapping[str, object]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Payloads:
+    """Writes the events of one account and environment. `base` is where they go."""
+
+    def __init__(self, account_id: str, sdk_key: str, base: str) -> None:
+        self._account_id = account_id
+        self._sdk_key = sdk_key
+        # The Node SDK puts this together without `://`, and VWO knows it so.
+        self._url = f"https{urlsplit(base).hostname}/events/t"
+
+    def variation_shown(self, context: Context, exposure: Exposure) -> Event:
+        """A user got a variation. Raises `ContextError` where a variable is no JSON value."""
+        attributes = {
+            name: value
+            for name in context.post_segmentation_variables
+            if (value := context.custom_variables.get(name)) or isinstance(value, (list, dict))
+        }
+        if context.ip_address:
+            attributes["ip"] = context.ip_address
+        props = {"id": exposure.campaign_id, "variation": exposure.variation_id, "isFirst": 1}
+        return self._of(context, VARIATION_SHOWN, props, attributes)
+
+    def custom_event(self, context: Context, name: str, properties: Mapping[str, Any]) -> Event:
+        """Something happened. Raises `ContextError` where a property is no JSON value."""
+        # `variation` and `id` are what the Node SDK sends until VWO fills them in.
+        return self._of(context, name, {"isCustomEvent": True, "variation": 1, "id": 1, **properties}, {})
+
+    def attributes(self, context: Context, attributes: Mapping[str, Any], environment: str | None) -> Event:
+        """`environment` is the SDK key that the settings name. Raises `ContextError` as above."""
+        props: dict[str, Any] = {"isCustomEvent": True}
+        if environment is not None:
+            props["vwo_fs_environment"] = environment
+        return self._of(context, VISITOR_ATTRIBUTES, props, attributes)
+
+    def initialised(self, *, fetch_seconds: float, init_seconds: float) -> Event:
+        """A client has its first settings."""
+        data = {
+            "isSDKInitialized": True,
+            "settingsFetchTime": round(fetch_seconds * 1000),
+            "sdkInitTime": round(init_seconds * 1000),
+        }
+        props = {"vwo_fs_environment": self._sdk_key, "product": "fme", "data": data}
+        user_id = f"{self._account_id}_{self._sdk_key}"
+        return self._event(user_id, SDK_INITIALISED, props, {}, user_agent="", ip_address="", agent_parameter="")
+
+    def _of(self, context: Context, name: str, props: Mapping[str, Any], attributes: Mapping[str, Any]) -> Event:
+        agent = context.user_agent
+        return self._event(
+            context.id,
+            name,
+            props,
+            attributes,
+            user_agent=agent or "",
+            ip_address=context.ip_address or "",
+            # Encoded before it is put into the query, as the Node SDK does, which also encodes the lack of one.
+            agent_parameter="undefined" if agent is None else agent,
+        )
+
+    def _event(
+        self,
+        user_id: str,
+        name: str,
+        props: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        *,
+        user_agent: str,
+        ip_address: str,
+        agent_parameter: str,
+    ) -> Event:
+        now = time.time()
+        milliseconds = int(now * 1000)
+        visitor = get_uuid(user_id, self._account_id)
+        sent_by = {"vwo_sdkName": NAME, "vwo_sdkVersion": VERSION, "vwo_envKey": self._sdk_key}
+        body = {
+            "d": {
+                "msgId": f"{visitor}-{milliseconds}",
+                "visId": visitor,
+                "sessionId": math.ceil(now),
+                "visitor_ua": user_agent,
+                "visitor_ip": ip_address,
+                "event": {"props": {**sent_by, **props}, "name": name, "time": milliseconds},
+                "visitor": {"props": {"vwo_fs_environment": self._sdk_key, **attributes}},
+            }
+        }
+        parameters = {
+            "en": name,
+            "a": self._account_id,
+            "eTime": milliseconds,
+            "random": random.random(),  # noqa: S311 - against caches
+            "p": "FS",
+            "visitor_ua": agent_parameter,
+            "visitor_ip": ip_address,
+            "sn": NAME,
+            "sv": VERSION,
+            "env": self._sdk_key,
+            "url": self._url,
+        }
+        headers = {}
+        if user_agent:
+            headers["X-Device-User-Agent"] = _header(user_agent)
+        if ip_address:
+            headers["VWO-X-Forwarded-For"] = _header(ip_address)
+        return Event(parameters, headers, _json(body))
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    """JSON in ASCII. What JSON does not know (a date, a decimal number) goes as its text."""
+    try:
+        return json.dumps(body, separators=(",", ":"), allow_nan=False, default=str).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ContextError(f"a property can't be sent as JSON: {type(error).__name__}") from None
+
+
+def _header(value: str) -> str:
+    """Text that is safe in a header: percent-encoded where it is not printable ASCII."""
+    return value if value.isascii() and value.isprintable() else encoded(value)

@@ -1,0 +1,48 @@
+'use strict';
+
+// The real SDK makes the calls of a script, one after the other.
+//
+// stdin, one JSON job:
+//   {"options": {of init}, "calls": [{"method", "arguments"}], "vwo": {port of loopback that VWO's own host is, optional}}
+// stdout, one JSON list: what each call answered; of a flag {"enabled", "variables"}.
+
+const dns = require('node:dns');
+const http = require('node:http');
+const https = require('node:https');
+const net = require('node:net');
+
+function stayOnLoopback() {
+  const lookup = dns.lookup;
+  dns.lookup = (hostname, ...rest) => {
+    if (hostname === 'localhost' || net.isIP(hostname)) return lookup(hostname, ...rest);
+    const refusal = Object.assign(new Error(`${hostname} is not loopback`), { code: 'ENOTFOUND', hostname });
+    return process.nextTick(rest.at(-1), refusal);
+  };
+}
+
+function answerForVwo(port) {
+  const here = (options) => ({ ...options, protocol: 'http:', hostname: '127.0.0.1', port });
+  https.request = (options, callback) => http.request(here(options), callback);
+  https.get = (options, callback) => http.get(here(options), callback);
+}
+
+async function main() {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
+  const job = JSON.parse(text);
+  stayOnLoopback();
+  if (job.vwo) answerForVwo(job.vwo);
+  const { init } = require('vwo-fme-node-sdk');
+  const client = await init({ retryConfig: { shouldRetry: false }, logger: { transport: { log() {} } }, ...job.options });
+  const answers = [];
+  for (const call of job.calls) {
+    const answer = await client[call.method](...call.arguments);
+    answers.push(
+      call.method === 'getFlag' ? { enabled: answer.isEnabled(), variables: answer.getVariables() } : answer ?? null,
+    );
+  }
+  // The SDK's polling timer would keep the process alive.
+  process.stdout.write(JSON.stringify(answers), () => process.exit(0));
+}
+
+main();
