@@ -13,7 +13,6 @@ from tests.support import http
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.heap import SECRET, Heap
-from tests.support.load import TRUE_STATES
 from tests.support.ports import free_ports
 from tests.support.processes import ROOT, Program, cohort_sync, gateway, running, wait_until_recovered
 from tests.support.proxy import Proxy
@@ -55,11 +54,7 @@ class Site:
 
     def check(self, who: str) -> str:
         """`X-Membership` of one check."""
-        question = {"attribute": who, "listId": LIST, "accountId": ACCOUNT}
-        answer = http.get(f"{self.gateway.address}/check-attribute", params=question)
-        assert answer.status_code == 200
-        assert answer.text == ("true" if answer.headers["X-Membership"] in TRUE_STATES else "false")
-        return str(answer.headers["X-Membership"])
+        return http.membership(self.gateway.address, who, LIST, account=ACCOUNT)
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
         """Of the gateway."""

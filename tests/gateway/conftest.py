@@ -75,10 +75,18 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
-def gateway(store_server: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def emptied_store(store_server: StoreServer) -> StoreServer:
+    """What tests before left there is gone, so no gateway of the file remembers it."""
+    with store_server.client() as client:
+        client.flushall()
+    return store_server
+
+
+@pytest.fixture(scope="module")
+def gateway(emptied_store: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A gateway that serves the sample settings; it lives as long as the tests of a file."""
     directory = tmp_path_factory.mktemp("gateway")
-    with processes.gateway(directory, {"REDIS_URL": store_server.url}) as program:
+    with processes.gateway(directory, {"REDIS_URL": emptied_store.url}) as program:
         yield program
 
 

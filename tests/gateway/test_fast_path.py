@@ -21,9 +21,8 @@ QUESTIONS = 3000  # scripts/check_fast_path asks more
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _lists(store_server: StoreServer) -> None:
-    with store_server.client() as client:
-        client.flushall()
+def _lists(emptied_store: StoreServer) -> None:
+    with emptied_store.client() as client:
         put_lists(client)
 
 

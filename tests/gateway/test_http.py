@@ -33,11 +33,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def servers(store_server: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    with store_server.client() as client:
-        client.flushall()
+def servers(emptied_store: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with emptied_store.client() as client:
         Lists(client).put(LIST, MEMBER)
-    with both(tmp_path_factory.mktemp("gateways"), store_server.url) as running:
+    with both(tmp_path_factory.mktemp("gateways"), emptied_store.url) as running:
         yield running
 
 

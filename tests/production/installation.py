@@ -14,7 +14,7 @@ from foundation.store_trouble import explain
 from tests.cohort_sync.conftest import TOKEN, Service
 from tests.support import http
 from tests.support.heap import SECRET, Heap
-from tests.support.processes import Program, cohort_sync, gateway, start_program
+from tests.support.processes import Program, cohort_sync, gateway, run_program
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -35,12 +35,8 @@ class Installation:
     directory: Path
 
     def check(self, member: str, list_id: str = LIST) -> str:
-        """What the gateway knows of `member`: its `X-Membership`."""
-        question = {"attribute": member, "listId": list_id, "accountId": ACCOUNT}
-        answer = http.get(f"{self.gateway.address}/check-attribute", params=question)
-        assert answer.status_code == 200
-        assert answer.text == ("true" if answer.headers["X-Membership"] in ("in", "stale_in") else "false")
-        return str(answer.headers["X-Membership"])
+        """What the gateway knows of `member`."""
+        return http.membership(self.gateway.address, member, list_id, account=ACCOUNT)
 
     def readiness(self) -> tuple[object, object]:
         """Of the gateway and of cohort-sync."""
@@ -51,9 +47,9 @@ class Installation:
 
     def run(self, *arguments: str) -> str:
         """Run the command line to its end; what it said."""
-        program = start_program(["cohort_sync", *arguments], self.settings, directory=self.directory)
-        assert program.wait() == 0, program.log()
-        return program.log()
+        done = run_program(["cohort_sync", *arguments], self.settings, directory=self.directory)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def members(self, name: str = LIST) -> set[str]:
         """As the administration lists them."""

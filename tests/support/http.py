@@ -19,3 +19,13 @@ def get(url: str, **options: Any) -> httpx.Response:
 
 def post(url: str, **options: Any) -> httpx.Response:
     return request("POST", url, **options)
+
+
+def membership(gateway: str, who: str, list_id: str, *, account: str) -> str:
+    """What the gateway at that address knows of somebody: `X-Membership` of one check."""
+    question = {"attribute": who, "listId": list_id, "accountId": account}
+    answer = get(f"{gateway}/check-attribute", params=question)
+    state = str(answer.headers["X-Membership"])
+    assert answer.status_code == 200
+    assert answer.text == ("true" if state in ("in", "stale_in") else "false")
+    return state
