@@ -78,7 +78,7 @@ class Membership:
                     await asyncio.wait_for(self._registry.was_read.wait(), _OPEN_SECONDS)
             yield
         finally:
-            await end(following, *self._resolving.values())
+            await end(following)
             await self._tasks.end()
             await self._lines.aclose()
 
@@ -186,7 +186,7 @@ class Membership:
         """A list that nobody knows may be an alias that is new: look once more before saying so."""
         looking = self._resolving.get(asked)
         if looking is None:
-            looking = self._resolving[asked] = asyncio.create_task(self._resolve(asked))
+            looking = self._resolving[asked] = self._tasks.begin(self._resolve(asked))
             looking.add_done_callback(lambda _: self._resolving.pop(asked, None))
         self._tasks.begin(self._ask_again(looking, asked, command, check))
 
