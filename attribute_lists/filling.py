@@ -4,11 +4,16 @@ A slice is a transaction under a WATCH of the ledger. A script would guard it as
 as much: each member passes through Lua first. One slice is executed at a time, whatever lists they are for, since a
 check that comes meanwhile waits behind all that there are; while it is, the next one is sent and queued, so that the
 store has work at hand when it is done.
+
+Slices leave no trace in the ledger, so one may be lost unnoticed, in a failover or with the end of a log, before the
+step that builds on them is made. So each connection writes a *fence* behind its slices: a store that has the fence has
+what came before it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 SLICE = 500  # members, so that no check waits behind one for long
 
 _LANES = 2
+_FENCE_SECONDS = 3600  # longer than any attempt at a change
 
 _EXEC = pack("EXEC")
 
@@ -48,21 +54,24 @@ class Filling:
 
     async def fill(
         self, name: tuple[str, str], target: str, names: Names, changed: Changed, *, version: str, lifetime: int = 0
-    ) -> None:
+    ) -> list[str]:
         """Add and remove, as long as the ledger has `version`; what was done is counted in `changed`.
 
-        `lifetime`: seconds that `target` has from now on; 0: as long as ever. Raises `ConflictingChangeError`.
+        The fences, without which what was done may be lost. `lifetime`: seconds that `target` has from now on; 0: as
+        long as ever. Raises `ConflictingChangeError`.
         """
         parts = [("SADD", part) for part in slices(names.add)] + [("SREM", part) for part in slices(names.remove)]
         expire = pack("EXPIRE", target, str(lifetime)) if lifetime else b""
         job = _Job(keys.ledger(*name), version.encode(), target, expire, deque(parts), changed)
-        lanes = [asyncio.create_task(self._lane(job)) for _ in range(min(_LANES, len(parts)))]
+        fences = [keys.fence(*name, secrets.token_hex(8)) for _ in range(min(_LANES, len(parts)))]
+        lanes = [asyncio.create_task(self._lane(job, fence)) for fence in fences]
         try:
             await asyncio.gather(*lanes)
         finally:
             await end(*lanes)
+        return fences
 
-    async def _lane(self, job: _Job) -> None:
+    async def _lane(self, job: _Job, fence: str) -> None:
         begin = pack("WATCH", job.ledger) + pack("HGET", job.ledger, "version") + pack("MULTI")
         async with wire_to(self._store, job.ledger) as wire:
             while job.slices:
@@ -79,6 +88,7 @@ class Filling:
                     job.changed.added += count
                 else:
                     job.changed.removed += count
+            _without_errors(await wire.ask(pack("SET", fence, "", "EX", str(_FENCE_SECONDS)), 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ def rebuilding(account: str, list_id: str, attempt: str) -> str:
     return f"cg:{{{account}:{list_id}}}:rebuilding:{attempt}"
 
 
+def fence(account: str, list_id: str, token: str) -> str:
+    """Written behind a run of slices: where it is, the store has them all."""
+    return f"cg:{{{account}:{list_id}}}:fence:{token}"
+
+
 def discarded(account: str, list_id: str) -> str:
     """The set that a swap took out of use, for as long as that step lasts."""
     return f"cg:{{{account}:{list_id}}}:discarded"

@@ -152,10 +152,10 @@ class Membership:
         line = asked.line
         if state is State.INACTIVE_LIST or line is None:
             return state
-        now = asyncio.get_running_loop().time()
-        if state not in _LOST and (asked.has_changed or asked.epoch != line.epoch):
+        lost = state in _LOST or self._registry.was_emptied
+        if not lost and (asked.has_changed or asked.epoch != line.epoch):
             return state  # the store was heard since, though not about this list
-        if now - (asked.right_at if state in _LOST else line.heard_at) > self._serve_stale_for:
+        if asyncio.get_running_loop().time() - (asked.right_at if lost else line.heard_at) > self._serve_stale_for:
             return state
         found = self._remembered.get(hash(command) ^ asked.salt)
         if found is None:

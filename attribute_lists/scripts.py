@@ -21,14 +21,20 @@ class ConflictingChangeError(Exception):
 
 
 # Takes a run of (count, that many arguments) apart. The part that every step shares: the guard, the ledger's and the
-# description's fields, the mark of an applied body, the body itself.
+# description's fields, the mark of an applied body, the body itself. The last keys are fences (`filling`): without one
+# of them, the store has lost slices that this step builds on.
 _GUARD = """
 local at = 1
 local function take() at = at + 1; return ARGV[at - 1] end
 local ledger, about, applied, erased, body = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local expected, version = take(), take()
 if (redis.call('HGET', ledger, 'version') or '') ~= expected then return 'conflict' end
+local fences = #KEYS - tonumber(take()) + 1
+for number = fences, #KEYS do
+  if redis.call('EXISTS', KEYS[number]) == 0 then return 'conflict' end
+end
 local function note()
+  for number = fences, #KEYS do redis.call('UNLINK', KEYS[number]) end
   if version ~= expected then redis.call('HSET', ledger, 'version', version) end
   for _ = 1, tonumber(take()) do
     local name, value = take(), take()
@@ -126,9 +132,10 @@ class Notes:
     forget_marks_before: int = 0
     body: bytes = b""
     body_seconds: int = 1
+    fences: Sequence[str] = ()
 
     def arguments(self) -> list[Any]:
-        flat: list[Any] = [self.expected, self.version]
+        flat: list[Any] = [self.expected, self.version, len(self.fences)]
         fields: Mapping[str, Any]
         for fields in (self.ledger, self.about, self.counts):
             flat.append(len(fields))
@@ -171,7 +178,7 @@ class ListScripts:
         members = keys.members(self._account, self._list_id)
         answer = await self._run(
             _STEP,
-            [*self._noted(digest), target or members],
+            [*self._noted(digest), target or members, *notes.fences],
             [*notes.arguments(), int(clear), lifetime, int(target is None), len(add), *add, *remove, unless_marked],
         )
         return Stepped(repeated=True) if answer == b"repeated" else Stepped(added=answer[0], removed=answer[1])
@@ -181,7 +188,7 @@ class ListScripts:
         name = (self._account, self._list_id)
         await self._run(
             _SWAP,
-            [*self._noted(""), keys.members(*name), staging, keys.discarded(*name)],
+            [*self._noted(""), keys.members(*name), staging, keys.discarded(*name), *notes.fences],
             notes.arguments(),
         )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ListName = tuple[str, str]
 
 _NOTED = frozenset(("ledger", "about", "counts", "erased", "body", "body_seconds"))
+_MOST_FENCES = 100  # that one step looks at
 _REBUILD_SECONDS = 3600  # lifetime of what a rebuild that was cut short leaves
 REMEMBERED_SECONDS = 30 * 86400  # how long an applied body is known: longer than any signature is accepted
 
@@ -70,6 +71,7 @@ class Work:
         self._scripts = scripts
         self._bodies = bodies
         self._filling = filling
+        self._fences: list[str] = []  # behind what was filled since the last step that changed the ledger
 
     async def note(self, *, mark: str = "", unless_marked: str = "", **what: Any) -> Stepped:
         """One step that changes the ledger, so that whoever planned on the old one plans again.
@@ -79,7 +81,9 @@ class Work:
         noted = {name: what.pop(name) for name in list(what) if name in _NOTED}
         expected, self.ledger.version = self.ledger.version, secrets.token_hex(8)
         notes = self._notes(expected, mark=mark, **noted)
-        return await self._scripts.step(notes, unless_marked=unless_marked, **what)
+        done = await self._scripts.step(notes, unless_marked=unless_marked, **what)
+        self._fences.clear()
+        return done
 
     async def confirm(self, *, mark: str) -> None:
         """Make sure that the store still has this ledger, and `mark`: it may have lost both since they were read."""
@@ -94,12 +98,16 @@ class Work:
         changed = self.changed if target is None else Changed()
         target = target or keys.members(*self.name)
         try:
-            await self._filling.fill(self.name, target, names, changed, version=self.ledger.version, lifetime=lifetime)
+            self._fences += await self._filling.fill(
+                self.name, target, names, changed, version=self.ledger.version, lifetime=lifetime
+            )
+            if len(self._fences) >= _MOST_FENCES:
+                await self.note()
         except (AskError, TryAgainError):  # the list's slot moves to another node: redis-py knows how to follow
             parts: list[dict[str, Any]] = [{"add": part} for part in slices(names.add)]
             parts += [{"remove": part} for part in slices(names.remove)]
             for part in parts:
-                done = await self._scripts.step(self._notes(), target=target, lifetime=lifetime, **part)
+                done = await self.note(target=target, lifetime=lifetime, **part)
                 changed.added += done.added
                 changed.removed += done.removed
 
@@ -166,11 +174,18 @@ class Work:
         expected, self.ledger.version = self.ledger.version, secrets.token_hex(8)
         notes = self._notes(expected, ledger=fields_of(self.ledger, tasks=tasks), about={"held": ""})
         await self._scripts.swap(notes, staging=staging)
+        self._fences.clear()
 
     def _notes(self, expected: str | None = None, **noted: Any) -> Notes:
         """Notes on the ledger as it is (`expected`: as it was before this step); they change nothing by themselves."""
         version = self.ledger.version
         since = self.now - REMEMBERED_SECONDS * 1000
+        fences = () if expected is None else tuple(self._fences)
         return Notes(
-            version if expected is None else expected, version, now=self.now, forget_marks_before=since, **noted
+            version if expected is None else expected,
+            version,
+            now=self.now,
+            forget_marks_before=since,
+            fences=fences,
+            **noted,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from attribute_lists import keys
 from attribute_lists.bodies import Names
+from attribute_lists.changes import Changes, Page
 from attribute_lists.filling import SLICE, Changed, Filling
 from attribute_lists.scripts import ConflictingChangeError
 from foundation.wire import pack, pack_many, wire_to
@@ -91,3 +93,25 @@ async def test_a_connection_that_the_store_closes(client: Redis) -> None:
 @pytest.mark.parametrize("values", [[b"a", b"b"], [b"a", b"bb", b""], [b"\r\n", b"$1"], [b""]])
 def test_many_values_are_packed_like_any(values: list[bytes]) -> None:
     assert pack_many("SADD", "key", values) == pack("SADD", "key", *values)
+
+
+async def test_slices_that_the_store_loses_before_they_are_noted_are_made_again(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a failover: what the replica did not hear of is gone, and the ledger looks as if nothing were."""
+    fill, fills = Filling.fill, 0
+
+    async def fill_and_lose(self: Filling, name: tuple[str, str], target: str, *args: Any, **options: Any) -> list[str]:
+        nonlocal fills
+        fills += 1
+        fences = await fill(self, name, target, *args, **options)
+        if fills == 1:
+            await client.delete(target, *fences)
+        return fences
+
+    monkeypatch.setattr(Filling, "fill", fill_and_lose)
+    page = Page("task", 1, 1, Names(MANY, []), 0, "digest", 1_790_000_000_000)
+    assert (await Changes(client).apply_page(NAME, page)).repeated is False
+    assert await client.smembers(MEMBERS) == set(MANY)
+    assert fills == 2
+    assert not [key async for key in client.scan_iter("*:fence:*")]
