@@ -1,0 +1,1 @@
+"""Durable streams in Redis: written through outages, delivered at least once and in order, with dead letters."""

@@ -1,0 +1,236 @@
+"""Delivers the events of a stream: at least once, in order for each place that they go to, bad ones set aside.
+
+Each place has a lane of its own: while one is being tried again, others go on, as far as memory allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from event_stream.pauses import Pauses
+from foundation.store import STORE_ERRORS
+from foundation.store_trouble import explain
+from foundation.tasks import end
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from event_stream.consumer import Consumer
+    from event_stream.stream import Record
+    from event_stream.writer import Count
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+_IDLE_SECONDS = 0.2  # between looks for new events
+_LAST_SECONDS = 0.5  # for what is under way when the delivery ends
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_LONGEST_WISH = 600.0  # seconds that whoever takes the events may ask us to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """All of them arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """None may have arrived: send them again, not before `after` seconds where that is said."""
+
+    reason: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """They will never be taken as they are. `because_of_some`: perhaps because of a few of them only."""
+
+    reason: str
+    because_of_some: bool
+
+
+Verdict = Delivered | Again | Refused
+
+
+class Delivery:
+    """`send` gets a place and events for it, up to `most_at_once`, and tells what came of it. It should not raise.
+
+    What comes waits up to `linger` seconds for more to go with it. `most_in_hand` bounds what is in memory. `count` is
+    told of events `delivered`, `retried` (each time), `dead`, `dead_dropped`, and `repeated`: others had finished them
+    before, so they may have arrived twice.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        send: Callable[[str, Sequence[Record]], Awaitable[Verdict]],
+        *,
+        most_at_once: int,
+        linger: float,
+        count: Count,
+        most_in_hand: int | None = None,
+        longest_pause: float = _LONGEST_PAUSE,
+    ) -> None:
+        self._consumer = consumer
+        self._send = send
+        self.most_at_once = most_at_once
+        self.linger = linger
+        self._count = count
+        self._most_in_hand = most_in_hand or max(2000, 4 * most_at_once)
+        self._longest_pause = longest_pause
+        self._in_hand: set[bytes] = set()
+        self._lanes: dict[str, _Lane] = {}
+        self._is_stopping = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Deliver while the block runs."""
+        self._is_stopping.clear()
+        at_work = [asyncio.create_task(self._take_all()), asyncio.create_task(self._keep_touching())]
+        try:
+            yield
+        finally:
+            self._is_stopping.set()
+            await end(*at_work)
+            under_way = [lane.task for lane in self._lanes.values()]
+            if under_way:
+                await asyncio.wait(under_way, timeout=_LAST_SECONDS)
+            await end(*under_way)
+            with contextlib.suppress(TimeoutError, *STORE_ERRORS):
+                await asyncio.wait_for(self._consumer.leave(list(self._in_hand)), _LAST_SECONDS)
+
+    async def _take_all(self) -> None:
+        while True:
+            room = min(self._most_in_hand - len(self._in_hand), self.most_at_once)
+            taken = await self._with_store(partial(self._consumer.take, room)) if room > 0 else []
+            for record in taken:
+                if record.id not in self._in_hand:  # else: taken over from ourselves, after a long standstill
+                    self._in_hand.add(record.id)
+                    self._put(record)
+            if len(taken) < room or not room:
+                await asyncio.sleep(min(_IDLE_SECONDS, self.linger))
+
+    def _put(self, record: Record) -> None:
+        lane = self._lanes.get(record.to)
+        if lane is None:
+            lane = self._lanes[record.to] = _Lane()
+            lane.task = asyncio.create_task(self._empty(record.to, lane))
+        lane.waiting.append(record)
+        if len(lane.waiting) >= self.most_at_once:
+            lane.has_many.set()
+
+    async def _empty(self, place: str, lane: _Lane) -> None:
+        """Deliver what is in a lane until nothing is."""
+        try:
+            while lane.waiting and not self._is_stopping.is_set():
+                if len(lane.waiting) < self.most_at_once:
+                    await _any_of(self.linger, lane.has_many, self._is_stopping)
+                some = [lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting)))]
+                lane.has_many.clear()
+                await self._deliver(place, some)
+        finally:
+            del self._lanes[place]
+
+    async def _deliver(self, place: str, records: Sequence[Record]) -> None:
+        """In order. What is refused is halved until those are found that are to blame."""
+        parts = deque([records])
+        while parts:
+            part = parts.popleft()
+            verdict = await self._send_until_told(place, part)
+            if verdict is None:
+                return
+            if isinstance(verdict, Delivered):
+                await self._finish(part)
+            elif verdict.because_of_some and len(part) > 1:
+                half = len(part) // 2
+                parts.extendleft((part[half:], part[:half]))
+            else:
+                await self._bury(part, verdict.reason)
+
+    async def _send_until_told(self, place: str, part: Sequence[Record]) -> Delivered | Refused | None:
+        """None: the delivery ends first."""
+        pauses = Pauses(_FIRST_PAUSE, self._longest_pause)
+        tries = 0
+        while not self._is_stopping.is_set():
+            try:
+                verdict = await self._send(place, part)
+            except Exception:
+                log.exception("events could not be sent")
+                verdict = Refused("internal", because_of_some=True)
+            if not isinstance(verdict, Again):
+                if tries:
+                    log.info("events arrive again, after %d tries", tries)
+                return verdict
+            tries += 1
+            self._count("retried", len(part), verdict.reason)
+            seconds = max(pauses.next(), min(verdict.after, _LONGEST_WISH))
+            if tries == 1:
+                log.warning("events don't arrive (%s) and are tried again", verdict.reason)
+            await _any_of(seconds, self._is_stopping)
+        return None
+
+    async def _finish(self, part: Sequence[Record]) -> None:
+        ids = [record.id for record in part]
+        finished = await self._with_store(partial(self._consumer.stream.finish, ids))
+        self._in_hand.difference_update(ids)
+        self._count("delivered", len(ids))
+        if finished < len(ids):
+            self._count("repeated", len(ids) - finished)
+
+    async def _bury(self, part: Sequence[Record], reason: str) -> None:
+        ids = [record.id for record in part]
+        died, gone = await self._with_store(partial(self._consumer.stream.bury, ids, reason))
+        self._in_hand.difference_update(ids)
+        self._count("dead", died, reason)
+        log.error("%d events are refused (%s) and are dead letters now", died, reason)
+        if gone:
+            self._count("dead_dropped", gone)
+            log.error("%d old dead letters had to go for new ones", gone)
+
+    async def _keep_touching(self) -> None:
+        while True:
+            await asyncio.sleep(self._consumer.claim_after / 3)
+            try:
+                await self._consumer.touch(list(self._in_hand))
+            except STORE_ERRORS as error:
+                log.debug("the store does not hear that this consumer lives: %s", explain(error))
+            except Exception:
+                log.exception("the store can't be told that this consumer lives")
+
+    async def _with_store(self, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """What the store says, however long it takes to say it."""
+        pauses = Pauses(0.1, 2.0)
+        while True:
+            try:
+                return await ask()
+            except STORE_ERRORS as error:
+                log.debug("the stream can't be reached: %s", explain(error))
+            except Exception:
+                log.exception("the stream's answer can't be used; asking again")
+            await asyncio.sleep(pauses.next())
+
+
+class _Lane:
+    """Events for one place."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.waiting: deque[Record] = deque()
+        self.has_many = asyncio.Event()
+
+
+async def _any_of(seconds: float, *events: asyncio.Event) -> None:
+    """Wait for any of `events`, so long at the most."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(*waits)

@@ -1,0 +1,184 @@
+"""What happens to a stream in one step, each a script: one round trip, whole or not at all, the same on a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from foundation.store import Store
+
+# KEYS entries, counts, writer. ARGV: most entries, number of this append, events that the writer lost since the last
+# one, then `to` and `body` of each event. Gives how many fitted; the rest is counted as dropped.
+APPEND = """
+local last = redis.call('GET', KEYS[3])
+if last then
+  local number, stored = string.match(last, '^(%d+) (%d+)$')
+  if number == ARGV[2] then return tonumber(stored) end
+end
+local events = (#ARGV - 3) / 2
+local stored = math.max(0, math.min(events, tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])))
+for n = 1, stored do
+  redis.call('XADD', KEYS[1], '*', 'to', ARGV[2 + 2 * n], 'body', ARGV[3 + 2 * n])
+end
+if stored > 0 then redis.call('HINCRBY', KEYS[2], 'appended', stored) end
+local lost = tonumber(ARGV[3]) + events - stored
+if lost > 0 then redis.call('HINCRBY', KEYS[2], 'dropped', lost) end
+redis.call('SET', KEYS[3], ARGV[2] .. ' ' .. stored, 'EX', 86400)
+return stored
+"""
+
+# KEYS entries. ARGV: group, consumer, how many, milliseconds after which others' events are taken over (0: not now),
+# where to look for these. Gives the place to look at next, and the events.
+TAKE = """
+local function ask(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
+    redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+    reply = redis.pcall(...)
+  end
+  return reply
+end
+local count, found, place = tonumber(ARGV[3]), {}, ARGV[5]
+if ARGV[4] ~= '0' then
+  local claimed = ask('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4], place, 'COUNT', count)
+  if claimed.err then return claimed end
+  place = claimed[1]
+  for _, entry in ipairs(claimed[2]) do if entry and entry[2] then table.insert(found, entry) end end
+end
+if #found < count then
+  local fresh = ask('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count - #found, 'STREAMS', KEYS[1], '>')
+  if fresh and fresh.err then return fresh end
+  if fresh then for _, entry in ipairs(fresh[1][2]) do table.insert(found, entry) end end
+end
+return {place, found}
+"""
+
+# KEYS entries, counts. ARGV: group, ids. Gives how many were still waiting: others were finished by somebody else.
+FINISH = """
+local finished = 0
+for first = 2, #ARGV, 500 do
+  local last = math.min(first + 499, #ARGV)
+  finished = finished + redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, first, last))
+  redis.call('XDEL', KEYS[1], unpack(ARGV, first, last))
+end
+if finished > 0 then redis.call('HINCRBY', KEYS[2], 'delivered', finished) end
+return finished
+"""
+
+# KEYS entries, counts, dead. ARGV: group, most dead letters, reason, ids. Gives how many died, and how many older dead
+# letters had to go for them.
+BURY = """
+local died = 0
+for n = 4, #ARGV do
+  local entry = redis.call('XRANGE', KEYS[1], ARGV[n], ARGV[n])[1]
+  if entry then
+    redis.call('XADD', KEYS[3], '*', 'reason', ARGV[3], 'was', ARGV[n], unpack(entry[2]))
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[n])
+    redis.call('XDEL', KEYS[1], ARGV[n])
+    died = died + 1
+  end
+end
+local gone = math.max(0, redis.call('XLEN', KEYS[3]) - tonumber(ARGV[2]))
+if died > 0 then redis.call('HINCRBY', KEYS[2], 'dead', died) end
+if gone > 0 then
+  redis.call('XTRIM', KEYS[3], 'MAXLEN', ARGV[2])
+  redis.call('HINCRBY', KEYS[2], 'dead_dropped', gone)
+end
+return {died, gone}
+"""
+
+# KEYS entries. ARGV: group, consumer, milliseconds, ids. These count as touched so long ago, as far as the consumer
+# still has them. Consumers that are gone and have nothing in hand are forgotten. Gives how many it had.
+TOUCH = """
+local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 100000, ARGV[2])
+if held.err then return 0 end
+local is_held, ids = {}, {}
+for _, row in ipairs(held) do is_held[row[1]] = true end
+for n = 4, #ARGV do if is_held[ARGV[n]] then table.insert(ids, ARGV[n]) end end
+for first = 1, #ids, 500 do
+  local some = {unpack(ids, first, math.min(first + 499, #ids))}
+  table.insert(some, 'IDLE')
+  table.insert(some, ARGV[3])
+  table.insert(some, 'JUSTID')
+  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, unpack(some))
+end
+for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local about = {}
+  for n = 1, #row, 2 do about[row[n]] = row[n + 1] end
+  if about.pending == 0 and about.idle > 600000 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], about.name)
+  end
+end
+return #ids
+"""
+
+# KEYS entries. ARGV: group, consumer. A consumer that has nothing in hand is forgotten.
+LEAVE = """
+local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+if not held.err and #held == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+"""
+
+# KEYS entries, counts, dead. ARGV: group.
+STATUS = """
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+return {
+  redis.call('XLEN', KEYS[1]), redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1), pending.err and 0 or pending[1],
+  redis.call('XLEN', KEYS[3]), redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1), redis.call('HGETALL', KEYS[2])
+}
+"""
+
+# KEYS entries, counts, dead. ARGV: what to do with the dead letters (count, retry, purge), most entries, the reason to
+# look for or nothing, the ids to begin and to end at, how many to look at. Gives how many were looked at, where to go
+# on or nothing, whether the stream is full, and reasons with their numbers.
+WALK_DEAD = """
+local act, most, wanted = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local rows = redis.call('XRANGE', KEYS[3], ARGV[4], ARGV[5], 'COUNT', ARGV[6])
+local numbers, looked, full, next_id = {}, 0, 0, ''
+for _, row in ipairs(rows) do
+  local about = {}
+  for n = 1, #row[2], 2 do about[row[2][n]] = row[2][n + 1] end
+  if wanted == '' or about.reason == wanted then
+    if act == 'retry' and redis.call('XLEN', KEYS[1]) >= most then full = 1 break end
+    if act == 'retry' then redis.call('XADD', KEYS[1], '*', 'to', about.to, 'body', about.body) end
+    if act ~= 'count' then redis.call('XDEL', KEYS[3], row[1]) end
+    numbers[about.reason] = (numbers[about.reason] or 0) + 1
+  end
+  looked = looked + 1
+  next_id = '(' .. row[1]
+end
+if looked < tonumber(ARGV[6]) then next_id = '' end
+local told, total = {}, 0
+for reason, number in pairs(numbers) do
+  table.insert(told, reason)
+  table.insert(told, number)
+  total = total + number
+end
+if act == 'retry' and total > 0 then redis.call('HINCRBY', KEYS[2], 'retried_dead', total) end
+if act == 'purge' and total > 0 then redis.call('HINCRBY', KEYS[2], 'purged', total) end
+return {looked, next_id, full, told}
+"""
+
+# KEYS of any stream. ARGV: the id to begin at, how many. Gives the entries.
+LOOK = "return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])"
+
+# KEYS entries, counts. ARGV: how many at most. Takes the oldest events away; gives how many.
+TRIM = """
+local length = redis.call('XLEN', KEYS[1])
+local gone = redis.call('XTRIM', KEYS[1], 'MAXLEN', math.max(0, length - tonumber(ARGV[1])))
+if gone > 0 then redis.call('HINCRBY', KEYS[2], 'purged', gone) end
+return gone
+"""
+
+
+async def run_script(store: Store, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """Raises the store's errors."""
+    sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    try:
+        return await store.execute_command("EVALSHA", sha, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return await store.execute_command("EVAL", script, len(keys), *keys, *arguments)
