@@ -13,6 +13,7 @@ RUN pip install --require-hashes --only-binary :all: --requirement requirements/
 COPY pyproject.toml README.md LICENSE ./
 COPY attribute_lists/ attribute_lists/
 COPY cohort_sync/ cohort_sync/
+COPY event_stream/ event_stream/
 COPY fme_client/ fme_client/
 COPY foundation/ foundation/
 COPY gateway/ gateway/

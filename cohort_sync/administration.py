@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
 
 from cohort_sync.admin_routes import Admin, changing_router, reading_router
 from cohort_sync.connect_routes import connection_admin_router
-from foundation.errors import UnauthorizedError, UnavailableError
+from foundation.bearer import token_wanted
+from foundation.errors import UnavailableError
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers, operations_router
 
@@ -33,24 +33,11 @@ def create_administration_app(receiver: Receiver) -> FastAPI:
     app.include_router(health_router())
     app.include_router(operations_router(receiver.metrics.registry, readiness))
     admin = Admin(receiver)
-    wanted = [Depends(token_wanted(receiver.admin_token))]
+    wanted = [Depends(token_wanted(lambda: receiver.admin_token))]
     connections = connection_admin_router(receiver.connecting, default_account=receiver.default_account)
     for router in (reading_router(admin), changing_router(admin), connections):
         app.include_router(router, dependencies=wanted)
     return app
-
-
-def token_wanted(token: str) -> Any:
-    """A dependency that refuses calls without `Authorization: Bearer <token>`."""
-    wanted = token.encode()
-
-    async def check(request: Request) -> None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Bytes, since compare_digest refuses text beyond ASCII.
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), wanted):
-            raise UnauthorizedError("send Authorization: Bearer <ADMIN_TOKEN>; it is in DATA_DIR/admin_token")
-
-    return check
 
 
 async def _store_away(_: Request, __: Exception) -> Response:

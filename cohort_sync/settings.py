@@ -62,10 +62,6 @@ class CohortSyncSettings(ServiceSettings):
         gt=0,
         description="seconds after which a push that is still being applied is answered 503; it goes on",
     )
-    admin_token: str | None = Field(
-        default=None,
-        description="bearer token of the admin API; unset: made once and kept in `DATA_DIR/admin_token`",
-    )
     heap_base: WebAddress = Field(
         default="https://heapanalytics.com", description="Heap's own address, for connecting accounts"
     )
@@ -100,10 +96,6 @@ class CohortSyncSettings(ServiceSettings):
         if not secrets:
             raise ConfigurationError("HEAP_WEBHOOK_SECRET: holds no secret; unset it to have one made")
         return secrets
-
-    def administration_token(self) -> str:
-        """The token that the admin API wants. Raises `ConfigurationError`."""
-        return self.admin_token or read_or_create_secret(self.data_dir / "admin_token")
 
     @property
     def default_account(self) -> str:

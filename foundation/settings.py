@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foundation.errors import ConfigurationError
+from foundation.secrets import read_or_create_secret
 
 _SECRETS = Path("/run/secrets")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -24,6 +26,16 @@ def _account(value: str) -> str:
 
 
 AccountId = Annotated[str, AfterValidator(_account)]
+
+
+def _http_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("give an address such as https://example.com")
+    return value.rstrip("/")
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
 
 
 class ServiceSettings(BaseSettings):
@@ -78,6 +90,14 @@ class ServiceSettings(BaseSettings):
     settings_file: Path | None = Field(
         default=None, description="serve the flag settings of this file instead of polling VWO"
     )
+    admin_token: str | None = Field(
+        default=None,
+        description="bearer token of the admin API; unset: made once and kept in `DATA_DIR/admin_token`",
+    )
+
+    def administration_token(self) -> str:
+        """The token that the admin API wants. Raises `ConfigurationError`."""
+        return self.admin_token or read_or_create_secret(self.data_dir / "admin_token")
 
     @property
     def uses_embedded_store(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,23 @@ from attribute_lists.membership import Membership
 from foundation.crew import Crew
 from foundation.store import connect, describe_store, embedded_socket
 from foundation.web import health_router, install_error_handlers, operations_router
+from gateway.aliases import Aliases, aliases_router
 from gateway.check import Checks, check_router
+from gateway.cors import allow_browsers, warn_of_browsers
+from gateway.decisions_app import DecisionsPart
+from gateway.event_queue import EventQueue
 from gateway.events import Events, events_router
-from gateway.flag_settings import ServedSettings, settings_router
+from gateway.flag_settings import POLLED, polled_settings, settings_router
 from gateway.metrics import Metrics
+from gateway.parts import Geography, served_settings
 from gateway.readiness import Phase, Readiness
-from gateway.user_details import UserAgents, user_details_router
+from gateway.shortcuts import Shortcuts
+from gateway.user_details import PATH as USER_DETAILS
+from gateway.user_details import UserAgents, UserDetails, user_details_router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from gateway.settings import GatewaySettings
 
@@ -34,8 +43,8 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     """The gateway. Raises `ConfigurationError` for settings that can't be served."""
     crew = crew or Crew()
     metrics = Metrics(crew)
-    served = ServedSettings(settings.settings_file, metrics, crew)
     store = connect(settings, timeout=_STORE_TIMEOUT, connect_timeout=_CONNECT_TIMEOUT, retries=0)
+    served = served_settings(settings, store, metrics, crew)
     membership = Membership(
         store,
         deadline=_DEADLINE,
@@ -44,13 +53,28 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     )
     checks = Checks(membership, served, default_account=settings.account_id)
     metrics.count_checks(checks.counts)
-    readiness = Readiness(membership, served, crew)
+    queue = EventQueue(settings, store, metrics.event_fates) if settings.forwards_events else None
+    events = Events(metrics, served, queue, default_account=settings.account_id)
+    readiness = Readiness(membership, served, crew, queue)
+    geography = Geography(settings, crew)
+    details = UserDetails(UserAgents(), geography.locations, trusted_proxies=settings.trusted_proxies)
+    aliases = Aliases(store, metrics, remember=settings.aliases_remembered, deadline=_DEADLINE)
+    deciding = DecisionsPart(
+        settings, checks=checks, describe=details.describe, intake=events, store=store, metrics=metrics
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _tell(settings)
         try:
-            async with metrics.flushing(), membership.running():
+            async with (
+                metrics.flushing(),
+                membership.running(),
+                served.running(),
+                geography.running(),
+                _running(queue),
+                deciding.running(),
+            ):
                 readiness.phase = Phase.SERVING
                 yield
                 readiness.phase = Phase.DRAINING
@@ -59,19 +83,33 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
 
     app = FastAPI(title="Cohort Gateway", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     install_error_handlers(app)
+    app.add_middleware(
+        Shortcuts, answers={POLLED: functools.partial(polled_settings, served), USER_DETAILS: details.answer}
+    )
+    if settings.cors_config_required:
+        allow_browsers(app, settings.cors_origins)
     app.include_router(health_router())
     app.include_router(operations_router(metrics.scraped, readiness))
-    for router in (
+    routers = [
         check_router(checks),
         settings_router(served),
-        user_details_router(UserAgents()),
-        events_router(Events(metrics)),
-    ):
+        user_details_router(details),
+        aliases_router(aliases, served, default_account=settings.account_id),
+        events_router(events),
+    ]
+    if settings.decision_required:
+        routers.append(deciding.sdk_router)
+    for router in routers:
         app.include_router(router)
         # Some SDKs put the account's collectionPrefix in front of every path.
         app.include_router(router, prefix="/{prefix}", include_in_schema=False)
+    deciding.mount(app)
     app.state.checks, app.state.metrics = checks, metrics
     return app
+
+
+def _running(queue: EventQueue | None) -> AbstractAsyncContextManager[None]:
+    return contextlib.nullcontext() if queue is None else queue.running()
 
 
 def _tell(settings: GatewaySettings) -> None:
@@ -83,6 +121,12 @@ def _tell(settings: GatewaySettings) -> None:
             "scripts/serve, or set REDIS_URL",
             settings.data_dir,
         )
-    if settings.settings_file is None:
-        log.warning("no flag settings to serve: SDKs can't start here until SETTINGS_FILE names some")
-    log.info("events of SDKs are counted and not forwarded to VWO yet")
+    if not settings.names_settings:
+        log.warning(
+            "no flag settings to serve: SDKs can't start here until ACCOUNT_ID and SDK_KEY, ACCOUNTS_FILE or "
+            "SETTINGS_FILE is set"
+        )
+    if settings.cors_config_required:
+        warn_of_browsers(settings.cors_origins)
+    if not settings.forwards_events:
+        log.info("events of SDKs are counted and not forwarded to VWO; FORWARD_EVENTS=true changes that")

@@ -16,6 +16,8 @@ from foundation.logs import configure_logging
 from foundation.settings import load_settings
 from foundation.workers import run_workers
 from gateway.app import create_app
+from gateway.cli_events import events
+from gateway.cli_people import erase
 from gateway.fast_path import FastPath
 from gateway.settings import GatewaySettings
 
@@ -33,6 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(events, name="events")
+app.command("erase")(erase)
 
 
 @app.callback(invoke_without_command=True)
@@ -78,7 +82,7 @@ def _tell_address(bound: socket.socket) -> None:
 
 async def _serve(settings: GatewaySettings, crew: Crew, bind: Callable[[], socket.socket]) -> None:
     gateway = create_app(settings, crew)
-    path = FastPath(gateway.state.checks, log_every=settings.log_checks)
+    path = FastPath(gateway.state.checks, log_every=settings.log_checks, for_browsers=settings.cors_config_required)
     guard = Guard(
         connections=settings.connections,
         head_seconds=_HEAD_SECONDS,

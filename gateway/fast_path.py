@@ -44,12 +44,15 @@ _PLAIN = bytes(set(range(0x21, 0x7F)) - set(b"%&+"))  # a value of these has one
 
 
 class FastPath:
-    """What the connections of a process share. `log_every`: one check in so many is logged; 0: none."""
+    """What the connections of a process share. `log_every`: one check in so many is logged; 0: none.
 
-    def __init__(self, checks: Checks, *, log_every: int = 0) -> None:
+    `for_browsers`: what pages of other sites ask is answered by the application, which knows the headers for it.
+    """
+
+    def __init__(self, checks: Checks, *, log_every: int = 0, for_browsers: bool = False) -> None:
         self.checks = checks
         self.ask, self.counts = checks.membership.ask, checks.counts
-        self.heads = Heads()
+        self.heads = Heads(handed_over=frozenset((b"origin",)) if for_browsers else frozenset())
         self.log_every = self._until_logged = log_every
         self._lists: dict[bytes, AskedList | None] = {}
         self.usual: dict[bytes, AskedList] = {}  # by what stands from `&listId=` on in a request

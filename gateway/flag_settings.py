@@ -1,29 +1,36 @@
-"""The flag settings that SDKs start with: read from a file, checked, served as they are but for `collectionPrefix`."""
+"""Flag settings as SDKs start with them: what they must hold, who serves them, and the two addresses for it."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Request, Response
 
 from attribute_lists.names import is_account
-from foundation.crew import Crew
-from foundation.errors import BadRequestError, ConfigurationError, UnavailableError
+from foundation.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from contextlib import AbstractAsyncContextManager
 
-    from gateway.metrics import Metrics
+POLLED = "/server-side/v2-settings"
 
-log = logging.getLogger(__name__)
+_OPENAPI: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "query", "description": described, "schema": {"type": "string"}}
+        for name, described in (
+            ("a", "account whose settings are asked for"),
+            ("i", "SDK key of the environment"),
+        )
+    ]
+}
 
-_AccountParameter = Annotated[str | None, Query(description="account whose settings are asked for")]
-_SdkKeyParameter = Annotated[str | None, Query(description="SDK key of the environment")]
+
+class BadSettingsError(ValueError):
+    """What should be flag settings can't be served; the message names the field."""
 
 
 class _Shape(msgspec.Struct, rename="camel"):
@@ -38,144 +45,106 @@ class _Shape(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class FlagSettings:
-    """Settings of one account; `body` is what SDKs get."""
+    """Settings of one environment; `body` is what SDKs get. Newer ones are another object."""
 
     account: str
     sdk_key: str | None
     body: bytes
 
 
-def parse_flag_settings(raw: bytes, *, source: Path) -> FlagSettings:
-    """Raises `ConfigurationError` that names `source`, the field and the way to mend it."""
+def parse_flag_settings(raw: bytes) -> FlagSettings:
+    """What VWO answers at `/server-side/v2-settings`, but for `collectionPrefix`. Raises `BadSettingsError`."""
     try:
         shape = msgspec.json.decode(raw, type=_Shape)
         settings: dict[str, Any] = msgspec.json.decode(raw)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(
-            f"SETTINGS_FILE: {source} can't be served: {error}; it must hold the settings of a VWO account as VWO "
-            "answers them at /server-side/v2-settings (examples/settings.json shows the shape)",
-            reason="bad_settings",
-        ) from error
+        raise BadSettingsError(str(error)) from error
     account = str(shape.account_id)
     if not is_account(account):
-        raise ConfigurationError(
-            f"SETTINGS_FILE: accountId in {source} is no account id; put the number of your VWO account there",
-            reason="bad_settings",
-        )
+        raise BadSettingsError("accountId is no account id; it must be the number of a VWO account")
     # SDKs would put it in front of the paths that they ask us for.
     settings.pop("collectionPrefix", None)
     return FlagSettings(account, shape.sdk_key, msgspec.json.encode(settings))
 
 
-class ServedSettings:
-    """The settings being served: those of `path`, which is read now. Raises `ConfigurationError` where it can't be.
+class ServedSettings(ABC):
+    """The settings being served, wherever they come from."""
 
-    Without a path there are none.
-    """
-
-    def __init__(self, path: Path | None, metrics: Metrics, crew: Crew | None = None) -> None:
-        self._path = path
-        self._reloads = metrics.settings_reloads
-        self._crew = crew or Crew()
-        self._known_news = self._crew.news
-        self._current: FlagSettings | None = None
-        self._raw = b""
-        self._reloading = asyncio.Lock()
-        self.newest_is_bad = False
-        self.when_changed: list[Callable[[], None]] = []
-        if path is not None:
-            self._raw = _read(path)
-            self._current = parse_flag_settings(self._raw, source=path)
+    def __init__(self) -> None:
+        self.when_changed: list[Callable[[], None]] = []  # called when `account` or `account_of` may say something else
 
     @property
+    @abstractmethod
     def account(self) -> str | None:
-        return self._current.account if self._current else None
+        """The account of those who name none, where there is only one."""
 
+    @abstractmethod
     def account_of(self, sdk_key: str | None) -> str | None:
         """The account that `sdk_key` belongs to, where that is known."""
-        current = self._current
-        return current.account if current and sdk_key and current.sdk_key == sdk_key else None
 
-    async def reload(self) -> None:
-        """Take up what the file says by now; what can't be served leaves the last good copy in place.
+    @abstractmethod
+    async def settings_for(self, account: str | None, sdk_key: str | None) -> FlagSettings:
+        """The last good ones, as far as this process knows.
 
-        The rest of the crew is told to do so, too.
+        Raises `BadRequestError` where nobody has such an account or key, `UnavailableError` where there are none yet.
         """
-        if self._path is None:
-            return
-        async with self._reloading:
-            # Told before we read: whoever reads at this word finds what we find, or newer.
-            news = self._crew.spread_news()
-            outcome = await self._take_up(self._path)
-            self._known_news = news
-        self._reloads.labels(outcome).inc()
 
+    @abstractmethod
+    async def pull(self, account: str | None, sdk_key: str | None) -> FlagSettings:
+        """Like `settings_for`, once what is newest has been asked for; the last good ones where it can't be had."""
+
+    @abstractmethod
     async def catch_up(self) -> None:
-        """Reload where another of the crew was asked to; it counts as one reload, there."""
-        if self._path is None or self._crew.news == self._known_news:
-            return
-        async with self._reloading:
-            news = self._crew.news
-            if news != self._known_news:
-                await self._take_up(self._path)
-                self._known_news = news
+        """Take up what another process of the crew has learnt."""
 
-    async def _take_up(self, path: Path) -> str:
-        try:
-            outcome = await self._read_again(path)
-            self.newest_is_bad = False
-        except ConfigurationError as error:
-            outcome = "refused"
-            self.newest_is_bad = True
-            log.warning("%s; the last good copy stays", error)
-        return outcome
+    @property
+    @abstractmethod
+    def trouble(self) -> list[str]:
+        """What is wrong with the settings, in the words of `/readyz`."""
 
-    async def _read_again(self, path: Path) -> str:
-        raw = await asyncio.to_thread(_read, path)
-        if raw == self._raw:
-            return "unchanged"
-        self._current = parse_flag_settings(raw, source=path)
-        self._raw = raw
+    @abstractmethod
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Keep the settings new while the block runs."""
+
+    def changed(self) -> None:
         for tell in self.when_changed:
             tell()
-        return "changed"
-
-    def body_for(self, account: str | None) -> bytes:
-        """The settings as JSON. Raises `UnavailableError` without settings, `BadRequestError` for another account."""
-        if self._current is None:
-            raise UnavailableError(
-                "no flag settings to serve: set SETTINGS_FILE to a file with your account's settings and start again",
-                reason="no_settings",
-            )
-        if account and account != self._current.account:
-            raise BadRequestError(
-                f"a: these are the settings of account {self._current.account}; start the SDK with this accountId",
-                reason="other_account",
-            )
-        return self._current.body
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"SETTINGS_FILE: can't read {path}: {error.strerror or error}; name a file that this user may read",
-            reason="bad_settings",
-        ) from error
+def no_settings(problem: str) -> UnavailableError:
+    return UnavailableError(problem, reason="no_settings")
 
 
 def settings_router(served: ServedSettings) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/server-side/v2-settings", summary="Flag settings, for SDKs that start or poll", response_model=None)
-    async def v2_settings(a: _AccountParameter = None, i: _SdkKeyParameter = None) -> Response:  # noqa: ARG001 - documents what SDKs send
-        await served.catch_up()
-        return Response(served.body_for(a), media_type="application/json")
+    async def v2_settings(request: Request) -> Response:
+        return _json(await polled_settings(served, request))
 
-    @router.get("/server-side/v2-pull", summary="Flag settings, read anew first", response_model=None)
-    async def v2_pull(a: _AccountParameter = None, i: _SdkKeyParameter = None) -> Response:  # noqa: ARG001 - documents what SDKs send
-        await served.reload()
-        return Response(served.body_for(a), media_type="application/json")
+    async def v2_pull(request: Request) -> Response:
+        return _json((await served.pull(*_whose(request))).body)
 
+    for path, endpoint, summary in (
+        (POLLED, v2_settings, "Flag settings, for SDKs that start or poll"),
+        ("/server-side/v2-pull", v2_pull, "Flag settings, read anew first"),
+    ):
+        router.add_api_route(
+            path, endpoint, methods=["GET"], summary=summary, response_model=None, openapi_extra=_OPENAPI
+        )
     return router
+
+
+async def polled_settings(served: ServedSettings, request: Request) -> bytes:
+    """What is answered at `POLLED`. Raises what `ServedSettings.settings_for` does."""
+    await served.catch_up()
+    return (await served.settings_for(*_whose(request))).body
+
+
+def _whose(request: Request) -> tuple[str | None, str | None]:
+    """Account and SDK key; empty ones count as none."""
+    query = request.query_params
+    return query.get("a") or None, query.get("i") or None
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

@@ -25,16 +25,17 @@ class Verdict(Enum):
 
 
 class Heads:
-    """The heads seen lately."""
+    """The heads seen lately. `handed_over`: names of headers (lower case) whose requests are not for the fast path."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, handed_over: frozenset[bytes] = frozenset()) -> None:
         self._known: dict[bytes, Verdict] = {}
+        self._not_ours = _NOT_OURS | handed_over
 
     def judge(self, head: bytes) -> Verdict:
         """`head`: from `HTTP/1.` to the empty line. Raises nothing."""
         verdict = self._known.get(head)
         if verdict is None:
-            verdict = _parsed(head)
+            verdict = _parsed(head, self._not_ours)
             if len(head) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
@@ -42,13 +43,13 @@ class Heads:
         return verdict
 
 
-def _parsed(head: bytes) -> Verdict:
+def _parsed(head: bytes, not_ours: frozenset[bytes]) -> Verdict:
     reading = _Reading()
     try:
         reading.parser.feed_data(b"GET / " + head)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return Verdict.HAND_OVER
-    if reading.messages != 1 or reading.names & _NOT_OURS:
+    if reading.messages != 1 or reading.names & not_ours:
         return Verdict.HAND_OVER
     return Verdict.KEEP if reading.keeps else Verdict.CLOSE
 

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from foundation.crew import Crew
 from foundation.crew_metrics import CrewCollector, share_values
+from gateway.event_metrics import EventMetrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -54,10 +55,17 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.event_fates = EventMetrics(self.registry)
         self.settings_reloads = Counter(
             "cohort_gateway_settings_reloads",
-            "Reloads of the served settings, by outcome: changed, unchanged, refused (the last good copy stays)",
+            "Reloads of the served settings, by outcome: changed, unchanged, refused, failed (VWO can't be reached); "
+            "with these two the last good copy stays",
             ["outcome"],
+            registry=self.registry,
+        )
+        self.aliases_forgotten = Counter(
+            "cohort_gateway_aliases_forgotten",
+            "Aliases that made room for others (ALIASES_REMEMBERED)",
             registry=self.registry,
         )
         self.connections_refused = Counter(

@@ -9,6 +9,7 @@ from foundation.crew import Crew
 
 if TYPE_CHECKING:
     from attribute_lists.membership import Membership
+    from gateway.event_queue import EventQueue
     from gateway.flag_settings import ServedSettings
 
 
@@ -24,9 +25,16 @@ class Readiness:
     An SDK that finds no gateway at all waits 14 s.
     """
 
-    def __init__(self, membership: Membership, served: ServedSettings, crew: Crew | None = None) -> None:
+    def __init__(
+        self,
+        membership: Membership,
+        served: ServedSettings,
+        crew: Crew | None = None,
+        events: EventQueue | None = None,
+    ) -> None:
         self._membership = membership
         self._served = served
+        self._events = events
         self._crew = crew or Crew()
         self._phase = Phase.STARTING
 
@@ -50,8 +58,7 @@ class Readiness:
             reasons.append(f"workers {serving} of {self._crew.size}")
         if self._membership.trouble is not None:
             reasons.append(self._membership.trouble.value)
-        if self._served.account is None:
-            reasons.append("no_settings")
-        if self._served.newest_is_bad:
-            reasons.append("bad_settings")
+        reasons += self._served.trouble
+        if self._events is not None:
+            reasons += self._events.trouble
         return 200, {"status": "degraded", "reasons": reasons} if reasons else {"status": "ok"}

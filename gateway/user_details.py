@@ -1,25 +1,34 @@
-"""Answer `/get-user-details`: what a user agent tells. (Where an address is follows with the GeoIP database.)"""
+"""Answer `/get-user-details`: what a user agent tells, and where an address is."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Request, Response
 from ua_parser import Domain, load_lazy_builtins
 from ua_parser.regex import Resolver
 
 if TYPE_CHECKING:
+    from starlette.datastructures import Headers
     from ua_parser import OS, Device, UserAgent
+
+    from gateway.locations import Locations
+
+PATH = "/get-user-details"
 
 _LONGEST_USER_AGENT = 1024  # characters that are looked at; real ones stay below 500
 _REMEMBERED = 4096  # answers; with their keys a few megabytes
 
-_UserAgentParameter = Annotated[str, Query(alias="userAgent", description="user agent of the visitor")]
-_AddressParameter = Annotated[str, Query(alias="ipAddress", description="address of the visitor")]
+_OPENAPI: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "query", "description": f"{what} of the visitor", "schema": {"type": "string"}}
+        for name, what in (("userAgent", "user agent"), ("ipAddress", "address"))
+    ]
+}
 
 # The parser's name for it is older than Apple's own.
 _OS_NAMES = {"Mac OS X": "macOS"}
@@ -95,14 +104,49 @@ def _device_type(user_agent: str, os: OS | None, device: Device | None) -> str |
     return "desktop" if family in _DESKTOP_OS else None
 
 
-def user_details_router(user_agents: UserAgents) -> APIRouter:
+class UserDetails:
+    """What `/get-user-details` says. `trusted_proxies`: how many in front of us add to `X-Forwarded-For`."""
+
+    def __init__(self, user_agents: UserAgents, locations: Locations, *, trusted_proxies: int = 0) -> None:
+        self._user_agents = user_agents
+        self._locations = locations
+        self._trusted_proxies = trusted_proxies
+
+    async def describe(self, user_agent: str, address: str) -> dict[str, dict[str, str]]:
+        """`location` and `userAgent`, as far as they are known; never an error."""
+        if user_agent and not self._user_agents.is_prepared:
+            await asyncio.to_thread(self._user_agents.prepare)
+        return {"location": self._locations.locate(address), "userAgent": self._user_agents.describe(user_agent)}
+
+    async def answer(self, request: Request) -> bytes:
+        """What is answered at `PATH`."""
+        query = request.query_params
+        address = query.get("ipAddress") or self.forwarded_address(request.headers)
+        return msgspec.json.encode(await self.describe(query.get("userAgent", ""), address))
+
+    def forwarded_address(self, headers: Headers) -> str:
+        """The address that the outermost of our proxies saw; empty where none is trusted.
+
+        Everything in front of it was written by whoever sent the request.
+        """
+        if not self._trusted_proxies:
+            return ""
+        hops = ",".join(headers.getlist("x-forwarded-for")).split(",")
+        return hops[-self._trusted_proxies].strip() if len(hops) >= self._trusted_proxies else ""
+
+
+def user_details_router(details: UserDetails) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/get-user-details", summary="Browser, system and device of a user agent", response_model=None)
-    async def get_user_details(user_agent: _UserAgentParameter = "", ip_address: _AddressParameter = "") -> Response:  # noqa: ARG001 - documents what SDKs send
-        if user_agent and not user_agents.is_prepared:
-            await asyncio.to_thread(user_agents.prepare)
-        details = {"location": {}, "userAgent": user_agents.describe(user_agent)}
-        return Response(msgspec.json.encode(details), media_type="application/json")
+    async def get_user_details(request: Request) -> Response:
+        return Response(await details.answer(request), media_type="application/json")
 
+    router.add_api_route(
+        PATH,
+        get_user_details,
+        methods=["GET"],
+        summary="Browser, system and device of a user agent, and where an address is",
+        response_model=None,
+        openapi_extra=_OPENAPI,
+    )
     return router

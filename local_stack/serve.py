@@ -89,7 +89,7 @@ def _stop_signals() -> Iterator[None]:
 def _sample_settings() -> dict[str, str]:
     """The sample flag, where nobody chose settings: an installation that answers something from its first minute."""
     chosen = load_settings(GatewaySettings)
-    if chosen.settings_file is None and SAMPLE_SETTINGS.exists():
+    if not chosen.names_settings and SAMPLE_SETTINGS.exists():
         return {"SETTINGS_FILE": str(SAMPLE_SETTINGS)}
     return {}
 
@@ -148,7 +148,7 @@ Cohort Gateway is up.
   cohort-sync (Heap's webhook)               {_address(sync.cohort_sync_host, sync.cohort_sync_port)}/webhooks/heap
   cohort-sync administration                 {admin}
   store                                      {describe_store(gateway)}
-  flag settings                              {gateway.settings_file}
+  flag settings                              {gateway.settings_file or gateway.vwo_base_url}
   data and secrets                           {gateway.data_dir}
 
 Next, in another terminal:

@@ -1,8 +1,12 @@
-"""The README's table of settings, made from the settings classes; `python -m local_stack.settings_table` renews it."""
+"""The README's table of settings and `.env.example`, made from the settings classes.
+
+`python -m local_stack.settings_table` renews both.
+"""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +15,52 @@ from foundation.settings import ServiceSettings
 from gateway.settings import GatewaySettings
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+EXAMPLE = README.with_name(".env.example")
+_WIDTH = 118
+_HEAD = """\
+# Every setting, with its default. Copy this file to `.env`, and take the `#` away in front of what you change.
+# Both services read `.env` in the directory where they start; what the environment says goes first.
+"""
 _BLOCK = re.compile(r"<!-- settings -->.*?(?:<!-- /settings -->|(?=\n## ))", re.DOTALL)
 
 
 def settings_table() -> str:
     """One row a setting: those that the services share, then each service's own."""
-    shared = ServiceSettings.model_fields
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    rows += [_row(name, field) for name, field in shared.items()]
-    for cls in (GatewaySettings, CohortSyncSettings):
-        rows += [_row(name, field) for name, field in cls.model_fields.items() if name not in shared]
+    for fields in _groups().values():
+        for name, field in fields.items():
+            default = _default(field)
+            rows.append(f"| `{name.upper()}` | {default and f'`{default}`'} | {field.description} |")
     return "\n".join(rows)
 
 
-def _row(name: str, field: Any) -> str:
+def env_example() -> str:
+    """What `.env.example` says."""
+    lines = [_HEAD]
+    for title, fields in _groups().items():
+        lines.append(f"# ---- {title}\n")
+        for name, field in fields.items():
+            lines += [f"# {line}" for line in textwrap.wrap(str(field.description).replace("`", ""), _WIDTH)]
+            lines.append(f"#{name.upper()}={_default(field)}\n")
+    return "\n".join(lines)
+
+
+def _groups() -> dict[str, dict[str, Any]]:
+    shared = ServiceSettings.model_fields
+    groups: dict[str, dict[str, Any]] = {"both services": dict(shared)}
+    for title, cls in (("gateway", GatewaySettings), ("cohort-sync", CohortSyncSettings)):
+        groups[title] = {name: field for name, field in cls.model_fields.items() if name not in shared}
+    return groups
+
+
+def _default(field: Any) -> str:
     default = field.get_default()
-    shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-    return f"| `{name.upper()}` | {shown} | {field.description} |"
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 if __name__ == "__main__":
     text = README.read_text()
+    EXAMPLE.write_text(env_example())
     README.write_text(_BLOCK.sub(lambda _: f"<!-- settings -->\n{settings_table()}\n<!-- /settings -->", text))

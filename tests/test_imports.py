@@ -12,7 +12,8 @@ ALLOWED = {
     "foundation": set(),
     "attribute_lists": {"foundation"},
     "cohort_sync": {"attribute_lists", "foundation"},
-    "gateway": {"attribute_lists", "foundation", "fme_client"},
+    "event_stream": {"foundation"},
+    "gateway": {"attribute_lists", "event_stream", "foundation", "fme_client"},
     "fme_client": set(),
 }
 OURS = {*ALLOWED, "local_stack", "tests"}

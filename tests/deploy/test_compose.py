@@ -119,6 +119,22 @@ def test_every_variable_is_a_setting_and_has_a_value_that_fits(name: str, monkey
     assert not settings.uses_embedded_store
 
 
+def test_every_setting_of_the_gateway_reaches_its_container() -> None:
+    own = {field.upper() for field in GatewaySettings.model_fields if field not in ServiceSettings.model_fields}
+    assert own <= set(services()["gateway"]["environment"])
+
+
+def test_the_gateway_asks_vwo_unless_a_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = services({"SDK_KEY": "k"})["gateway"]["environment"]
+    monkeypatch.setenv("SETTINGS_FILE", environment["SETTINGS_FILE"] or "")
+    assert load_settings(GatewaySettings, _env_file=None).settings_file is None
+
+
+def test_files_that_the_gateway_is_given_lie_where_it_may_read_them() -> None:
+    [config] = [volume for volume in services()["gateway"]["volumes"] if isinstance(volume, dict)]
+    assert (config["source"], config["target"], config["read_only"]) == ("./config", "/config", True)
+
+
 def test_variables_that_compose_replaces_are_settings_too() -> None:
     known = {field.upper() for settings in SETTINGS.values() for field in settings.model_fields}
     assert variables() <= known
@@ -131,9 +147,10 @@ def test_ports_of_the_services_are_those_that_are_published() -> None:
 
 
 def test_mounted_files_exist() -> None:
-    document = read_compose()
-    for config in document["configs"].values():
+    for config in read_compose()["configs"].values():
         assert (ROOT / config["file"]).is_file()
+    document = read_compose({"SETTINGS_FILE": "./mine.json"})
+    assert [config["file"] for config in document["configs"].values()] == ["./mine.json"]
     for name in OURS:
         [config] = document["services"][name]["configs"]
         assert config["target"] == document["services"][name]["environment"]["SETTINGS_FILE"]

@@ -10,6 +10,7 @@ import pytest
 
 from attribute_lists import keys
 from tests.support import processes
+from tests.support.fake_vwo import FakeVwo, fake_vwo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,3 +99,17 @@ def lists(store: redis.Redis) -> Lists:
 @pytest.fixture
 def wire(gateway: Program) -> Wire:
     return Wire(gateway.address)
+
+
+@pytest.fixture(scope="module")
+def vwo_server() -> Iterator[FakeVwo]:
+    with fake_vwo() as served:
+        yield served
+
+
+@pytest.fixture
+def vwo(vwo_server: FakeVwo) -> FakeVwo:
+    vwo_server.fault = None
+    vwo_server.requests.clear()
+    vwo_server.taken.clear()
+    return vwo_server

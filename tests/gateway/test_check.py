@@ -13,7 +13,7 @@ from attribute_lists.remembered import Remembered
 from attribute_lists.states import State
 from foundation.store import connect
 from gateway.check import Checks
-from gateway.flag_settings import ServedSettings
+from gateway.file_settings import FileSettings
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import ACCOUNT, Lists, Wire
@@ -26,7 +26,7 @@ LIST = "heap_premium_users"
 
 
 def checks_of(membership: Membership) -> Checks:
-    return Checks(membership, ServedSettings(None, Metrics()), default_account=ACCOUNT)
+    return Checks(membership, FileSettings(None, Metrics()), default_account=ACCOUNT)
 
 
 def test_a_member_is_in_and_others_are_not(wire: Wire, lists: Lists) -> None:

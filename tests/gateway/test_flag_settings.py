@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from foundation.errors import ConfigurationError
+from gateway.file_settings import FileSettings
 from gateway.flag_settings import parse_flag_settings
+from gateway.metrics import Metrics
 from tests.support import processes
 from tests.support.processes import ROOT
 
@@ -116,15 +118,16 @@ def test_pull_takes_up_a_changed_file_and_keeps_the_last_good_one(own_gateway: P
 )
 def test_a_bad_file_is_named_with_the_field_at_fault(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "settings.json"
+    path.write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigurationError) as caught:
-        parse_flag_settings(content.encode("latin-1"), source=path)
+        FileSettings(path, Metrics())
     assert str(path) in str(caught.value)
     assert said in str(caught.value)
 
 
-def test_empty_features_and_campaigns_may_be_objects_as_vwo_sends_them(tmp_path: Path) -> None:
+def test_empty_features_and_campaigns_may_be_objects_as_vwo_sends_them() -> None:
     raw = json.dumps({"accountId": "9", "version": "1", "features": {}, "campaigns": {}}).encode()
-    settings = parse_flag_settings(raw, source=tmp_path)
+    settings = parse_flag_settings(raw)
     assert (settings.account, settings.sdk_key) == ("9", None)
     assert json.loads(settings.body) == json.loads(raw)
 

@@ -42,8 +42,8 @@ def test_without_a_store_it_starts_stays_healthy_and_says_what_to_do(tmp_path: P
         assert program.stop() == 0
 
 
-async def test_readiness_is_503_while_starting_and_draining(store_url: str) -> None:
-    app = create_app(GatewaySettings(_env_file=None, redis_url=store_url, settings_file=SAMPLE))
+async def test_readiness_is_503_while_starting_and_draining(store_url: str, tmp_path: Path) -> None:
+    app = create_app(GatewaySettings(_env_file=None, redis_url=store_url, settings_file=SAMPLE, data_dir=tmp_path))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         before = await client.get("/readyz")
         async with app.router.lifespan_context(app):

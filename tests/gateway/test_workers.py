@@ -208,7 +208,7 @@ def test_no_process_and_no_file_outlives_the_parent(crew: Crew, number: signal.S
         client.get(CHECK)
         client.get("/metrics")  # writes down what was counted
     files = [Path(name) for pid in workers for name in _open_files(pid) if name.endswith(".db")]
-    assert len(files) == SIZE
+    assert len(files) >= SIZE  # each worker has one for each kind of metric
     os.kill(crew.program.pid, number)
     crew.program.wait()
     waiting.until(lambda: not any(map(_alive, workers)), what="the workers to end")

@@ -4,7 +4,8 @@
 //
 // stdin, one JSON job:
 //   {"gateway": {"url", "port", "protocol"}, "accountId", "sdkKey", "flagKey",
-//    "contexts": [{"id", "customVariables", ...}], "options": {further options of init, optional}}
+//    "contexts": [{"id", "customVariables", ...}], "options": {further options of init, optional},
+//    "aliases": [[user, alias], ...]}: set before the first decision
 // stdout, JSON lines: one {"id", "enabled", "variables", "ms"} a context, in order, and last
 //   {"log": [{"level", "message"}], "requests": [{"method", "host", "path", "status"}]}
 //   (status null: no answer; the path comes without its query, which holds ids).
@@ -98,6 +99,7 @@ async function evaluate(init) {
     ...job.options,
   });
   const lines = [];
+  for (const [user, alias] of job.aliases ?? []) await client.setAlias(user, alias);
   for (const context of job.contexts) {
     const started = performance.now();
     const flag = await client.getFlag(job.flagKey, context);

@@ -105,10 +105,12 @@ def evaluate(
     account: str = "123456",
     sdk_key: str = "sample_sdk_key",
     options: Mapping[str, Any] | None = None,
+    aliases: Iterable[tuple[str, str]] = (),
 ) -> Evaluation:
     """Ask the SDK for `flag` in each context, one after the other, in a fresh process.
 
     `gateway` is an address such as `http://127.0.0.1:8000`; `options` are further ones of the SDK's `init`.
+    `aliases`, pairs of user and alias, are set first.
     """
     install_packages()
     protocol, _, address = gateway.partition("://")
@@ -120,6 +122,7 @@ def evaluate(
         "flagKey": flag,
         "contexts": list(contexts),
         "options": dict(options or {}),
+        "aliases": list(aliases),
     }
     done = subprocess.run(
         ["node", str(HERE / _DRIVERS[stack])],

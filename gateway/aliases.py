@@ -1,0 +1,244 @@
+"""Aliases of users: the id that somebody had before they logged in, say, stands for the user's own from then on.
+
+They are in Redis, in two hashes: `new`, and the `old` one that it takes the place of when it holds half of what may be
+kept. Who is asked for again moves to the new one, so those that nobody asked for longest go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from attribute_lists.names import is_account
+from foundation.errors import BadRequestError
+from foundation.store import STORE_ERRORS
+from foundation.store_trouble import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from foundation.store import Store
+    from gateway.flag_settings import ServedSettings
+    from gateway.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_LONGEST_ID = 1024  # characters
+_MOST_ASKED = 100  # ids in one request
+_LARGEST_BODY = 64 * 1024
+_AT_ONCE = 500  # aliases looked at in one go, so that no check waits behind it
+
+# Hashes "account:alias" -> user id, UTF-8. They don't begin like the keys of lists, whose every change is told around.
+_KEYS = ("cg:aliases:{all}:new", "cg:aliases:{all}:old")
+
+# KEYS new, old; ARGV aliases that `new` may hold, alias, user, 1 to leave a newer one alone. UNLINK frees memory in the
+# background.
+_SET = """
+local gone = 0
+local is_there = redis.call('HEXISTS', KEYS[1], ARGV[2]) == 1
+if is_there and ARGV[4] == '1' then return 0 end
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[1]) and not is_there then
+  gone = redis.call('HLEN', KEYS[2])
+  redis.call('UNLINK', KEYS[2])
+  redis.call('RENAME', KEYS[1], KEYS[2])
+end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return gone
+"""
+
+
+class Aliases:
+    """The one that reads and writes them. `remember`: how many are kept, of all accounts together.
+
+    `deadline`: seconds that the store has, since the SDK's getFlag waits for the answer.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, *, remember: int, deadline: float = 0.1) -> None:
+        self._store: Any = store
+        self._deadline = deadline
+        self._half = (remember + 1) // 2
+        self._forgotten = metrics.aliases_forgotten
+        self._fails = False
+
+    async def put(self, account: str, alias: str, user: str) -> bool:
+        """Let `alias` stand for `user`; whether that is kept. It raises nothing for a sick store."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._set(f"{account}:{alias}", user)
+        except STORE_ERRORS as error:
+            self._note_failure(error)
+            return False
+        self._fails = False
+        return True
+
+    async def users_of(self, account: str, aliases: Sequence[str]) -> list[str]:
+        """The user behind each alias; itself, where it is none, or where the store can't tell in time."""
+        names = [f"{account}:{alias}" for alias in aliases]
+        try:
+            async with asyncio.timeout(self._deadline):
+                new, old = await asyncio.gather(*(self._store.hmget(key, names) for key in _KEYS))
+                for name, newer, older in zip(names, new, old, strict=True):
+                    if newer is None and older is not None:
+                        await self._set(name, older, is_older=True)
+        except STORE_ERRORS as error:
+            self._note_failure(error)
+            return list(aliases)
+        self._fails = False
+        found = [older if newer is None else newer for newer, older in zip(new, old, strict=True)]
+        return [alias if user is None else user.decode() for alias, user in zip(aliases, found, strict=True)]
+
+    async def forget(self, accounts: Iterable[str], person: str) -> int:
+        """Remove every alias that is `person` or stands for them; how many. Raises the store's errors."""
+        owners = set(accounts)
+        removed = 0
+        for key in _KEYS:
+            gone = []
+            async for name, user in self._store.hscan_iter(key, count=_AT_ONCE):
+                account, _, alias = name.decode().partition(":")
+                if account in owners and person in (alias, user.decode()):
+                    gone.append(name)
+            for start in range(0, len(gone), _AT_ONCE):
+                removed += await self._store.hdel(key, *gone[start : start + _AT_ONCE])
+        return removed
+
+    async def _set(self, name: str, user: str | bytes, *, is_older: bool = False) -> None:
+        gone = await self._store.eval(_SET, len(_KEYS), *_KEYS, self._half, name, user, int(is_older))
+        if gone:
+            self._forgotten.inc(gone)
+            log.warning("%d aliases were forgotten to make room; ALIASES_REMEMBERED makes more", gone)
+
+    def _note_failure(self, error: BaseException) -> None:
+        if not self._fails:
+            log.warning("aliases can't be looked up: %s; every id stands for itself until then", explain(error))
+        self._fails = True
+
+
+class _SetAlias(msgspec.Struct, rename="camel"):
+    user_id: str | int | None = None
+    alias_id: str | int | None = None
+
+
+def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account: str | None) -> APIRouter:
+    router = APIRouter()
+
+    def account_of(request: Request) -> str:
+        query = request.query_params
+        found = (
+            query.get("accountId") or served.account_of(query.get("sdkKey")) or default_account or served.account or ""
+        )
+        if not is_account(found):
+            raise BadRequestError("accountId: give the id of a VWO account", reason="no_account")
+        return found
+
+    async def set_user_alias(request: Request) -> Response:
+        given = await _body(request)
+        user = _id(request, "userId", given.user_id)
+        alias = _id(request, "aliasId", given.alias_id)
+        if user == alias:
+            raise BadRequestError("aliasId: it is the userId; give another id of the same user", reason="bad_request")
+        return _json({"isAliasSet": await aliases.put(account_of(request), alias, user)})
+
+    async def get_alias_user_id(request: Request) -> Response:
+        asked = _asked(request)
+        users = await aliases.users_of(account_of(request), asked)
+        return _json([{"aliasId": alias, "userId": user} for alias, user in zip(asked, users, strict=True)])
+
+    router.add_api_route(
+        "/user-alias/setUserAlias",
+        set_user_alias,
+        methods=["POST"],
+        summary="Let an alias stand for a user",
+        response_model=None,
+        openapi_extra={"parameters": _parameters("userId", "aliasId"), "requestBody": _BODY},
+    )
+    router.add_api_route(
+        "/user-alias/getAliasUserId",
+        get_alias_user_id,
+        methods=["GET"],
+        summary="The user behind an alias; the alias itself where there is none",
+        response_model=None,
+        openapi_extra={"parameters": _parameters("userId")},
+    )
+    return router
+
+
+async def _body(request: Request) -> _SetAlias:
+    """Whatever its content type says; nothing where there is none, since the query may say it all."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise BadRequestError("the body is too large; it holds userId and aliasId", reason="bad_request")
+    if not body:
+        return _SetAlias()
+    try:
+        return msgspec.json.decode(body, type=_SetAlias)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(
+            'the body must be JSON such as {"userId": "user1", "aliasId": "tmp1"}', reason="bad_json"
+        ) from error
+
+
+def _id(request: Request, name: str, given: str | int | None) -> str:
+    return _checked(name, str(given) if given is not None else request.query_params.get(name, ""))
+
+
+def _asked(request: Request) -> list[str]:
+    """Ids as a JSON list, as the SDKs send them, or one as it is."""
+    text = request.query_params.get("userId", "")
+    ids = [text]
+    if text.startswith("["):
+        try:
+            ids = [str(one) for one in msgspec.json.decode(text, type=list[str | int])]
+        except (ValueError, RecursionError):
+            ids = [text]
+    if not ids or len(ids) > _MOST_ASKED:
+        raise BadRequestError(f"userId: give 1 to {_MOST_ASKED} ids", reason="bad_request")
+    return [_checked("userId", one) for one in ids]
+
+
+def _checked(name: str, text: str) -> str:
+    if not text or len(text) > _LONGEST_ID or not _is_utf8(text):
+        raise BadRequestError(f"{name}: give an id, {_LONGEST_ID} characters at the most", reason="bad_request")
+    return text
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _parameters(*names: str) -> list[dict[str, Any]]:
+    described = {
+        "accountId": "default: the account of `sdkKey`, or ours",
+        "sdkKey": "names the account where `accountId` does not",
+        "userId": "id of the user; where an alias is looked up: the alias, or a JSON list of them",
+        "aliasId": "the alias",
+    }
+    return [
+        {"name": name, "in": "query", "description": described[name], "schema": {"type": "string"}}
+        for name in ("accountId", "sdkKey", *names)
+    ]
+
+
+_BODY = {
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"userId": {"type": "string"}, "aliasId": {"type": "string"}},
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+"""`cohort-gateway erase`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foundation.settings import load_settings
+from gateway.cli_store import progress, with_store
+from gateway.erasing import erase_person, known_accounts
+from gateway.event_queue import event_stream
+from gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from foundation.store import Store
+    from gateway.erasing import Erased
+
+
+def erase(
+    person: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID", help="the user's id; asked for where left out, which keeps it out of your shell's history"
+        ),
+    ] = None,
+    accounts: Annotated[
+        list[str] | None, typer.Option("--account", help="besides the accounts of the settings; again for several")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of text")] = False,
+) -> None:
+    """Delete what the gateway keeps of one person: waiting and dead events, aliases, the visitor id.
+
+    Lists are cohort-sync's: `cohort-sync erase` takes the person out of them.
+    """
+    settings = load_settings(GatewaySettings)
+    concerned = known_accounts(settings) | set(accounts or ())
+    who = person or typer.prompt("id")
+    if not yes:
+        typer.confirm("delete everything that the gateway keeps of this person? This can't be undone", abort=True)
+
+    async def ask(store: Store) -> Erased:
+        now = await event_stream(store, settings).status()
+        with progress("looking at events", now.waiting + now.dead) as tell:
+            return await erase_person(store, settings, concerned, who, tell)
+
+    erased = with_store(settings, ask)
+    if as_json:
+        typer.echo(json.dumps(erased._asdict()))
+    else:
+        typer.echo(f"deleted: {erased.events} events, {erased.aliases} aliases, {erased.visitor_ids} visitor ids")

@@ -1,0 +1,47 @@
+"""What the commands that work in the store have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from foundation.errors import UnavailableError
+from foundation.store import STORE_ERRORS, connect, describe_store
+from foundation.store_trouble import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from foundation.settings import ServiceSettings
+    from foundation.store import Store
+
+Found = TypeVar("Found")
+
+
+def with_store(settings: ServiceSettings, ask: Callable[[Store], Awaitable[Found]]) -> Found:
+    """What `ask` finds in the store. Raises `UnavailableError` where that is away."""
+
+    async def run() -> Found:
+        store = connect(settings)
+        try:
+            return await ask(store)
+        finally:
+            await store.aclose()
+
+    try:
+        return asyncio.run(run())
+    except STORE_ERRORS as error:
+        raise UnavailableError(f"no store at {describe_store(settings)} ({explain(error)})") from None
+
+
+@contextlib.contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error for as long as the block runs; what it gives is told of each step's size."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda number: bar.advance(task, number)

@@ -1,0 +1,83 @@
+"""VWO, as far as events go: batches out, and what its answers mean."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+
+from event_stream.delivery import Again, Delivered, Refused
+from fme_client.identity import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from event_stream.delivery import Verdict
+    from event_stream.stream import Record
+
+BATCH = "/server-side/batch-events-v2"
+_WHOLE_SECONDS = 30.0  # for a request from its beginning to the end of its answer
+
+_SENT_AGAIN = frozenset((408, 425, 429))
+_BECAUSE_OF_SOME = frozenset((400, 413, 422))
+
+
+def place_of(account: str, sdk_key: str) -> str:
+    """Where the events of an environment go, as the stream has it."""
+    return f"{account}/{sdk_key}"
+
+
+class Vwo:
+    """VWO at `base`, a URL without a path; `patience`: seconds for which it may be silent. `aclose` ends it."""
+
+    def __init__(self, base: str, *, patience: float) -> None:
+        self._base = base.rstrip("/")
+        self._patience = patience
+        self._client: httpx.AsyncClient | None = None
+        self._making = asyncio.Lock()
+
+    async def send(self, place: str, records: Sequence[Record]) -> Verdict:
+        """Send events of one environment as a batch, in their order."""
+        account, _, sdk_key = place.partition("/")
+        if not account or not sdk_key:
+            return Refused("no_account" if not account else "no_sdk_key", because_of_some=False)
+        client = await self._connected()
+        try:
+            async with asyncio.timeout(_WHOLE_SECONDS):
+                answer = await client.post(
+                    self._base + BATCH,
+                    params={"a": account, "env": sdk_key, "sn": "cohort-gateway", "sv": VERSION},
+                    headers={"Authorization": sdk_key, "Content-Type": "application/json"},
+                    content=b'{"ev":[' + b",".join(record.body for record in records) + b"]}",
+                )
+        except (httpx.TimeoutException, TimeoutError):
+            return Again("timeout")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            return Again("unreachable")
+        return verdict_of(answer)
+
+    async def _connected(self) -> httpx.AsyncClient:
+        async with self._making:
+            if self._client is None:
+                # It reads the system's certificates, 20 ms in which nobody else should have to wait.
+                self._client = await asyncio.to_thread(httpx.AsyncClient, timeout=self._patience)
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def verdict_of(answer: httpx.Response) -> Verdict:
+    """What VWO's answer to a batch says of its events."""
+    status = answer.status_code
+    if httpx.codes.is_success(status):
+        return Delivered()
+    reason = f"http_{status}"
+    if status in _BECAUSE_OF_SOME:
+        return Refused(reason, because_of_some=True)
+    if httpx.codes.is_client_error(status) and status not in _SENT_AGAIN:
+        return Refused(reason, because_of_some=False)  # such as a wrong SDK key: no event is to blame
+    wait = answer.headers.get("Retry-After", "")
+    return Again(reason, after=float(wait) if wait.isdigit() else 0.0)

@@ -1,0 +1,180 @@
+"""Aliases of users."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from foundation.store import connect
+from gateway.aliases import Aliases
+from gateway.metrics import Metrics
+from gateway.settings import GatewaySettings
+from tests.gateway.conftest import ACCOUNT, Wire
+from tests.support import http, processes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import httpx
+    import redis
+
+    from tests.support.processes import Program
+
+SET, GET = "/user-alias/setUserAlias", "/user-alias/getAliasUserId"
+
+
+def put(program: Program, user: str = "user1", alias: str = "tmp1", account: str = ACCOUNT) -> httpx.Response:
+    """As the Node SDK does it."""
+    parameters = {"accountId": account, "sdkKey": "k", "userId": user, "aliasId": alias}
+    return http.post(program.address + SET, params=parameters, json={"userId": user, "aliasId": alias})
+
+
+def user_of(program: Program, alias: str = "tmp1", account: str = ACCOUNT) -> Any:
+    parameters = {"accountId": account, "sdkKey": "k", "userId": json.dumps([alias], ensure_ascii=False)}
+    answer = http.get(program.address + GET, params=parameters)
+    assert answer.status_code == 200
+    [found] = answer.json()
+    assert found.keys() == {"aliasId", "userId"}
+    assert found["aliasId"] == alias
+    return found["userId"]
+
+
+def test_an_alias_stands_for_its_user_and_what_is_none_for_itself(gateway: Program, store: redis.Redis) -> None:
+    del store  # empty
+    assert put(gateway).json() == {"isAliasSet": True}
+    assert user_of(gateway) == "user1"
+    assert user_of(gateway, "tmp2") == "tmp2"
+    assert user_of(gateway, account="999") == "tmp1"
+    put(gateway, user="user2")
+    assert user_of(gateway) == "user2"
+
+
+@pytest.mark.parametrize("alias", ["José", "a b", 'a"b', "[1]", "[", "a:b", "日本", "x" * 1024])
+def test_ids_are_taken_as_they_are(gateway: Program, store: redis.Redis, alias: str) -> None:
+    del store  # empty
+    put(gateway, alias=alias)
+    assert user_of(gateway, alias) == "user1"
+
+
+@pytest.mark.parametrize("sent", ['["tmp1"]', "%5B%22tmp1%22%5D", "[%22tmp1%22]", "tmp1"])
+def test_every_spelling_of_the_question_is_understood(gateway: Program, store: redis.Redis, sent: str) -> None:
+    del store  # empty
+    put(gateway)
+    for prefix in ("", "/as01"):
+        answer = Wire(gateway.address).get(f"{prefix}{GET}?accountId={ACCOUNT}&sdkKey=k&userId={sent}")
+        assert (answer.status, answer.body) == (200, b'[{"aliasId":"tmp1","userId":"user1"}]')
+        assert answer.headers["content-type"] == "application/json"
+
+
+def test_several_are_answered_in_their_order(gateway: Program, store: redis.Redis) -> None:
+    del store  # empty
+    put(gateway)
+    answer = http.get(gateway.address + GET, params={"accountId": ACCOUNT, "userId": '["other","tmp1",7]'})
+    assert [found["userId"] for found in answer.json()] == ["other", "user1", "7"]
+
+
+def test_the_query_alone_will_do_and_the_account_has_a_default(gateway: Program, store: redis.Redis) -> None:
+    del store  # empty
+    answer = http.post(gateway.address + SET, params={"userId": "user1", "aliasId": "tmp1"})
+    assert answer.json() == {"isAliasSet": True}
+    assert user_of(gateway) == "user1"  # the account of the served settings
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"{}", "userId"),
+        (b'{"userId": "user1"}', "aliasId"),
+        (b'{"aliasId": "tmp1"}', "userId"),
+        (b'{"userId": "", "aliasId": "tmp1"}', "userId"),
+        (b'{"userId": "one", "aliasId": "one"}', "aliasId"),
+        (b'{"userId": ["one"], "aliasId": "two"}', "JSON"),
+        (b"not json", "JSON"),
+        (b"[" * 10_000, "JSON"),
+        (b'{"userId": "\\ud800", "aliasId": "tmp1"}', "userId"),
+        (json.dumps({"userId": "x" * 1025, "aliasId": "tmp1"}).encode(), "userId"),
+        (b" " * 100_000, "too large"),
+    ],
+)
+def test_what_is_missing_is_named(gateway: Program, content: bytes, named: str) -> None:
+    answer = http.post(f"{gateway.address}{SET}?accountId={ACCOUNT}", content=content)
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"error", "reason"}
+    assert named in answer.json()["error"]
+
+
+@pytest.mark.parametrize("query", ["", "userId=", "userId=[]", "userId=" + quote(json.dumps(["a"] * 101))])
+def test_a_question_without_an_id_is_named(gateway: Program, query: str) -> None:
+    answer = http.get(f"{gateway.address}{GET}?accountId={ACCOUNT}&{query}")
+    assert answer.status_code == 400
+    assert "userId" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", [SET, GET])
+def test_an_account_that_is_none_is_named(gateway: Program, path: str) -> None:
+    method = "POST" if path == SET else "GET"
+    answer = http.request(method, f"{gateway.address}{path}?accountId=a:b&userId=u&aliasId=v")
+    assert (answer.status_code, answer.json()["reason"]) == (400, "no_account")
+
+
+def test_without_a_store_everybody_is_themselves(tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, {}) as program:
+        answer = put(program)
+        assert (answer.status_code, answer.json()) == (200, {"isAliasSet": False})
+        assert user_of(program) == "tmp1"
+        assert "user1" not in program.log()
+        assert "tmp1" not in program.log()
+
+
+def test_a_silent_store_holds_nobody_up(tmp_path: Path) -> None:
+    with processes.running_store() as own, processes.gateway(tmp_path, {"REDIS_URL": own.url}) as program:
+        put(program)
+        assert user_of(program) == "user1"
+        with own.held_still():
+            assert user_of(program) == "tmp1"
+            assert put(program).json() == {"isAliasSet": False}
+        assert user_of(program) == "user1"
+
+
+@pytest.fixture
+async def few(store_url: str) -> AsyncIterator[Aliases]:
+    """Room for ten aliases."""
+    client = connect(GatewaySettings(_env_file=None, redis_url=store_url))
+    yield Aliases(client, Metrics(), remember=10, deadline=10)
+    await client.aclose()
+
+
+async def test_the_number_is_bounded_and_who_is_asked_for_stays(few: Aliases, store: redis.Redis) -> None:
+    await few.put(ACCOUNT, "old", "user1")
+    for number in range(100):
+        assert await few.put(ACCOUNT, f"tmp{number}", "user")
+        assert await few.users_of(ACCOUNT, ["old"]) == ["user1"]
+        assert sum(store.hlen(key) for key in store.keys("cg:aliases:*")) <= 10
+    assert await few.users_of(ACCOUNT, ["tmp99", "tmp0"]) == ["user", "tmp0"]
+
+
+async def test_the_newest_user_of_an_alias_counts_however_old_the_alias_is(few: Aliases) -> None:
+    await few.put(ACCOUNT, "tmp", "before")
+    for number in range(5):
+        await few.put(ACCOUNT, f"other{number}", "user")
+    await few.put(ACCOUNT, "tmp", "now")
+    for _ in range(2):
+        assert await few.users_of(ACCOUNT, ["tmp"]) == ["now"]
+
+
+async def test_a_person_is_forgotten_wherever_they_are(few: Aliases) -> None:
+    for account, alias, user in (
+        ("1", "a", "alice"),
+        ("1", "b", "alice"),
+        ("1", "alice", "c"),
+        ("1", "d", "bob"),
+        ("2", "a", "alice"),
+    ):
+        await few.put(account, alias, user)
+    assert await few.forget(["1"], "alice") == 3
+    assert await few.users_of("1", ["a", "b", "alice", "d"]) == ["a", "b", "alice", "bob"]
+    assert await few.users_of("2", ["a"]) == ["alice"]

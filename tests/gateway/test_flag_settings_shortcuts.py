@@ -1,0 +1,31 @@
+"""What is answered in front of the framework is what the framework's own routes answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import Wire
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/server-side/v2-settings",
+        "/server-side/v2-settings?a=123456&i=sample_sdk_key&r=0.1&platform=server",
+        "/server-side/v2-settings?a=999",
+        "/server-side/v2-settings?a=%FF%00&a=&i",
+        "/get-user-details",
+        "/get-user-details?userAgent=Mozilla/5.0+(iPhone;%20CPU)&ipAddress=203.0.113.9&accountId=1",
+        "/get-user-details?userAgent=José&userAgent=%FF",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_both_answer_the_same_bytes(wire: Wire, target: str, method: str) -> None:
+    """With a segment in front, a path is the framework's."""
+    front, behind = (wire.get(prefix + target, method=method) for prefix in ("", "/as01"))
+    for headers in (front.headers, behind.headers):
+        headers.pop("date")
+    assert front == behind
