@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from attribute_lists.bodies import Names
     from foundation.store import Store
 
-SLICE = 500  # members, so that no check waits behind one for long
+SLICE = 350  # members, so that no check waits behind one for long
 
 _LANES = 2
 _FENCE_SECONDS = 3600  # longer than any attempt at a change

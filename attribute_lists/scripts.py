@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError
-
 from attribute_lists import keys
+from foundation.scripts import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -230,11 +228,7 @@ class ListScripts:
         return [*own, keys.body(*name, digest)]
 
     async def _run(self, script: str, names: list[str], arguments: list[Any]) -> Any:
-        sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        try:
-            answer = await self._store.execute_command("EVALSHA", sha, len(names), *names, *arguments)
-        except NoScriptError:
-            answer = await self._store.execute_command("EVAL", script, len(names), *names, *arguments)
+        answer = await run_script(self._store, script, names, arguments)
         if answer == b"conflict":
             raise ConflictingChangeError
         return answer

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from event_stream import scripts
-from event_stream.scripts import run_script
 from event_stream.stream import record_of
+from foundation.scripts import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

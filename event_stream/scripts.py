@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
-
-from redis.exceptions import NoScriptError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from foundation.store import Store
-
 # KEYS entries, counts, writer. ARGV: most entries, number of this append, events that the writer lost since the last
 # one, then `to` and `body` of each event. Gives how many fitted; the rest is counted as dropped.
 APPEND = """
@@ -173,12 +163,3 @@ local gone = redis.call('XTRIM', KEYS[1], 'MAXLEN', math.max(0, length - tonumbe
 if gone > 0 then redis.call('HINCRBY', KEYS[2], 'purged', gone) end
 return gone
 """
-
-
-async def run_script(store: Store, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-    """Raises the store's errors."""
-    sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-    try:
-        return await store.execute_command("EVALSHA", sha, len(keys), *keys, *arguments)
-    except NoScriptError:
-        return await store.execute_command("EVAL", script, len(keys), *keys, *arguments)
