@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import fme_client
 from tests.fme_client.sample import member, sample_settings
 from tests.support.processes import ROOT
 from tests.support.recording_server import BATCH, CHECK, EVENTS, RecordingServer, recording_server
@@ -206,3 +207,17 @@ def test_it_needs_requests_and_a_hash_and_nothing_else(server: RecordingServer) 
 def _nothing() -> tuple[int, bytes]:
     """Settings without flags."""
     return 200, b'{"version": 2, "accountId": 123456, "features": {}, "campaigns": {}}'
+
+
+def test_the_evaluation_alone_needs_no_requests() -> None:
+    """A gateway that decides keeps the memory."""
+    program = "import sys, fme_client.evaluation; print('requests' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True).stdout == b"False\n"
+    )
+
+
+def test_every_name_that_is_promised_is_there() -> None:
+    assert all(getattr(fme_client, name) is not None for name in fme_client.__all__)
+    with pytest.raises(AttributeError, match="nothing_of_ours"):
+        _ = fme_client.nothing_of_ours
