@@ -58,15 +58,36 @@ def test_an_emptied_store_is_noticed_while_running(service: Service, store: redi
     assert service.described()["members"] == 2
 
 
+@contextlib.contextmanager
+def lost(store: redis.Redis) -> Iterator[None]:
+    """What is written in the block is gone at its end."""
+    before = {key: store.dump(key) for key in store.scan_iter(count=1000)}
+    yield
+    pipeline = store.pipeline()
+    pipeline.flushdb()
+    for key, value in before.items():
+        pipeline.restore(key, 0, value or b"")
+    pipeline.execute()
+
+
 def test_lost_last_writes_are_applied_again(service: Service, store: redis.Redis) -> None:
     service.heap.sync(add=["a"])
-    before = {key: store.dump(key) for key in store.scan_iter(count=1000)}
-    service.heap.sync(add=["b"])
-    store.flushdb()
-    for key, value in before.items():
-        store.restore(key, 0, value or b"")
+    with lost(store):
+        service.heap.sync(add=["b"])
     service.program.wait_for_line("applied again")
     assert store.smembers(MEMBERS) == {b"a", b"b"}
+
+
+def test_a_task_that_was_lost_keeps_its_place_though_a_retry_of_it_comes_first(
+    service: Service, store: redis.Redis
+) -> None:
+    service.heap.sync(add=["b"])
+    with lost(store):
+        service.heap.sync(add=["a"], task="one", age=3)
+        service.heap.sync(remove=["a"], task="two", age=2)
+    service.heap.sync(add=["a"], task="one", age=1)  # the same body, signed after task two
+    service.program.wait_for_line("applied again")
+    assert store.smembers(MEMBERS) == {b"b"}
 
 
 def test_a_checkpoint_stands_for_the_journal_before_it(
