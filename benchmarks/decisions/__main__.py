@@ -11,7 +11,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,8 @@ from benchmarks.decisions.workloads import workloads
 from fme_client.evaluation import Settings, answer_with, decide
 from tests.decisions.comparison import compare, context_of
 from tests.decisions.node import NodeSdk
+from tests.support.official_sdk import install_official
 
-OFFICIAL = "vwo-fme-python-sdk==1.65.0"
 TARGETS = {"official Python SDK": 5.0, "Node SDK": 0.5}
 
 Measure = Callable[[dict[str, Any], float], float]
@@ -43,13 +42,15 @@ def ours(job: dict[str, Any], seconds: float) -> float:
 
 
 class Official:
-    """The official Python SDK, installed into a directory of its own."""
+    """The official Python SDK, in a process of its own."""
 
-    def __init__(self, directory: Path) -> None:
-        subprocess.run([sys.executable, "-m", "pip", "install", "-qq", "--target", directory, OFFICIAL], check=True)
+    def __init__(self) -> None:
         program = Path(__file__).with_name("official.py")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", program, directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", program, install_official()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def ask(self, job: dict[str, Any]) -> Any:
@@ -70,8 +71,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each contender in each round")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, NodeSdk() as node:
-        official = Official(Path(directory))
+    with NodeSdk() as node:
+        official = Official()
         asked: dict[str, Callable[[dict[str, Any]], Any]] = {
             "official Python SDK": official.ask,
             "Node SDK": node.decide,
