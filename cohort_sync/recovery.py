@@ -148,8 +148,8 @@ class Recovery:
         async for records in self._read(done):
             marks = [(marks_key(record), record.mark) for record in records]
             for record, mark, known in zip(records, marks, await self._known(marks), strict=True):
-                # A page that came again, signed anew, has the same mark: that doesn't tell which of them the store knows
-                # of, and the earliest is the task's place.
+                # A page that came again, signed anew, has the same mark: that doesn't tell which of the two the store
+                # knows of, and the earliest is the task's place.
                 if not known or record.at != places.setdefault(record.mark, record.at):
                     missing.add(mark)
             if progress is not None:
