@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
 from attribute_lists.names import is_account
 from foundation.errors import BadRequestError
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
+from gateway.decisions_description import error_responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -154,6 +156,7 @@ def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account:
         summary="Let an alias stand for a user",
         response_model=None,
         openapi_extra={"parameters": _parameters("userId", "aliasId"), "requestBody": _BODY},
+        responses=_REFUSED,
     )
     router.add_api_route(
         "/user-alias/getAliasUserId",
@@ -162,6 +165,7 @@ def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account:
         summary="The user behind an alias; the alias itself where there is none",
         response_model=None,
         openapi_extra={"parameters": _parameters("userId")},
+        responses=_REFUSED,
     )
     return router
 
@@ -169,10 +173,13 @@ def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account:
 async def _body(request: Request) -> _SetAlias:
     """Whatever its content type says; nothing where there is none, since the query may say it all."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_BODY:
-            raise BadRequestError("the body is too large; it holds userId and aliasId", reason="bad_request")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _LARGEST_BODY:
+                raise BadRequestError("the body is too large; it holds userId and aliasId", reason="bad_request")
+    except ClientDisconnect:
+        raise BadRequestError("the body was cut short", reason="cut_short") from None
     if not body:
         return _SetAlias()
     try:
@@ -232,6 +239,7 @@ def _parameters(*names: str) -> list[dict[str, Any]]:
     ]
 
 
+_REFUSED = error_responses({400: "a field is missing or wrong, and the answer names it"})
 _BODY = {
     "content": {
         "application/json": {

@@ -45,6 +45,7 @@ def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
     A batch has no place for these but the event itself. Raises `ValueError`.
     """
     try:
+        body.decode()  # what the decoder skips may hold anything, and a batch would be refused for it
         data = _decode_event(body).d
         missing = {name: value for name, value in beside.items() if value and not getattr(data, name)}
         if missing:
@@ -68,7 +69,7 @@ def sdk_key_in(body: bytes) -> str:
     """The SDK key that an event, read before, names itself; empty where it names none."""
     try:
         props = msgspec.json.decode(body)["d"]["event"].get("props")
-    except RecursionError:
+    except (ValueError, RecursionError):  # a number beyond all, in what was skipped before
         return ""
     key = props.get("vwo_envKey") if isinstance(props, dict) else None
     return key if isinstance(key, str) else ""

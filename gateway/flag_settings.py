@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from attribute_lists.names import is_account
 from foundation.errors import UnavailableError
+from gateway.decisions_description import error_responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ _OPENAPI: dict[str, Any] = {
         )
     ]
 }
+_ERRORS = error_responses({400: "no such account or SDK key", 503: "there are no settings yet"})
 
 
 class BadSettingsError(ValueError):
@@ -129,7 +131,13 @@ def settings_router(served: ServedSettings) -> APIRouter:
         ("/server-side/v2-pull", v2_pull, "Flag settings, read anew first"),
     ):
         router.add_api_route(
-            path, endpoint, methods=["GET"], summary=summary, response_model=None, openapi_extra=_OPENAPI
+            path,
+            endpoint,
+            methods=["GET"],
+            summary=summary,
+            response_model=None,
+            openapi_extra=_OPENAPI,
+            responses=_ERRORS,
         )
     return router
 

@@ -1,4 +1,4 @@
-"""Bodies that a sender could think of: pushes, pushes gone wrong, and bytes."""
+"""Bodies that a sender could think of: pushes, JSON gone wrong, and bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _PIECES = [
 ]
 
 
-def _odd(chooser: random.Random) -> Any:
+def odd(chooser: random.Random) -> Any:
+    """What nobody expects as a value."""
     return copy.deepcopy(chooser.choice(_ODD))  # it may be changed in turn
 
 
@@ -42,15 +43,19 @@ def push(chooser: random.Random) -> dict[str, Any]:
                 count = chooser.choice((0, 1, 2, 5, 50, 1500))
                 found["data"][part] = [{"id": f"user{chooser.randrange(3000)}"} for _ in range(count)]
     if chooser.random() < 0.2:
-        found["customer_config"] = _odd(chooser)
+        found["customer_config"] = odd(chooser)
     if chooser.random() < 0.05:
-        found["id_token"] = _odd(chooser)
+        found["id_token"] = odd(chooser)
     return found
 
 
 def body(chooser: random.Random) -> bytes:
     """A body: a good push every third time."""
-    found = push(chooser)
+    return mutated(chooser, push(chooser))
+
+
+def mutated(chooser: random.Random, found: dict[str, Any]) -> bytes:
+    """`found` as JSON, which changes on the way: every third time only in its blanks."""
     for _ in range(chooser.choice((0, 0, 0, 1, 1, 5))):
         _change_somewhere(chooser, found)
     separators = chooser.choice(((",", ":"), (", ", ": "), (" ,\n", "\t: ")))
@@ -69,7 +74,7 @@ def _change_somewhere(chooser: random.Random, value: Any) -> None:
         inside = list(value) if isinstance(value, dict) else list(range(len(value)))
         if not inside:
             if isinstance(value, list):
-                value.append(_odd(chooser))
+                value.append(odd(chooser))
             return
         key = chooser.choice(inside)
         if isinstance(value[key], dict | list) and chooser.random() < 0.7:
@@ -79,11 +84,11 @@ def _change_somewhere(chooser: random.Random, value: Any) -> None:
             case 0:
                 del value[key]
             case 1 if isinstance(value, dict):
-                value[str(_odd(chooser))] = value[key]
+                value[str(odd(chooser))] = value[key]
             case 2 if isinstance(value, list):
-                value.insert(key, _odd(chooser))
+                value.insert(key, odd(chooser))
             case _:
-                value[key] = _odd(chooser)
+                value[key] = odd(chooser)
         return
 
 

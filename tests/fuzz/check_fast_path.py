@@ -34,7 +34,7 @@ _MOST_FAILURES = 20
 _PATIENCE_SECONDS = 30.0
 _LONGEST_SHOWN = 500  # bytes
 _NOTHING = "no answer"
-_OF_THE_MOMENT = {"store_down", "overloaded", "stale_in", "stale_not_in"}
+OF_THE_MOMENT = {"store_down", "overloaded", "stale_in", "stale_not_in"}
 
 
 Asked = tuple[bytes, bool]  # a request, and whether the answer has a body
@@ -70,13 +70,13 @@ async def _compare(address: str, seed: int, numbers: Iterator[int], tally: Tally
         )
         for number, one, *both in zip(batch, asked, *answers, strict=True):
             state, difference = _states(both)[0], _difference(both)
-            if difference or state in _OF_THE_MOMENT:
+            if difference or state in OF_THE_MOMENT:
                 tally.asked_anew += 1
                 alone = await _ask_both(address, one)
                 state = _states(alone)[0]
                 if _difference(alone):
                     difference = _difference(alone)
-                elif set(_states(both)) & {*_OF_THE_MOMENT, _NOTHING}:
+                elif set(_states(both)) & {*OF_THE_MOMENT, _NOTHING}:
                     difference = ""
                 else:
                     difference += f"\n  not so when asked alone; the batch of {len(batch)} began with {batch[0]}"
@@ -94,7 +94,7 @@ async def _ask_both(address: str, one: Question) -> list[bytes]:
     answers: list[bytes] = []
     for _ in range(_TIMES):
         answers = [await _ask_alone(address, raw, one) for raw in (one.raw(), one.plain())]
-        if not _OF_THE_MOMENT & set(_states(answers)):
+        if not OF_THE_MOMENT & set(_states(answers)):
             break
     return answers
 

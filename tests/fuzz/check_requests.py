@@ -23,7 +23,7 @@ MEMBERS = (
 _LIST_IDS = (*(LIST,) * 8, *(COLON_LIST, ALIAS) * 2, "sleeping", "nowhere", "", "%FF", "#", "lïst")
 _ACCOUNTS = (*(ACCOUNT,) * 8, OTHER_ACCOUNT, "", "no:account", "%31%32%33%34%35%36", "12345é")
 _KEYS = ("sample_sdk_key", "another", "")
-_PIECES = (
+PIECES = (
     *(
         b"&",
         b"=",
@@ -154,11 +154,11 @@ def _query(chooser: random.Random) -> bytes:
         return b""
     if draw < 0.03:
         return chooser.choice((b"?", b"??", b"?&", b"?=", b"?attribute", b"?listId", b"?\xff", b"?#"))
-    attribute, list_id = b"attribute=" + _value(chooser), b"listId=" + _text(chooser, _LIST_IDS)
+    attribute, list_id = b"attribute=" + _value(chooser), b"listId=" + text(chooser, _LIST_IDS)
     parameters = [attribute, list_id]
     for name, texts, often in ((b"accountId=", _ACCOUNTS, 0.5), (b"sdkKey=", _KEYS, 0.1), (b"x=", _KEYS, 0.03)):
         if chooser.random() < often:
-            parameters.append(name + _text(chooser, texts))
+            parameters.append(name + text(chooser, texts))
     if chooser.random() < 0.2:
         chooser.shuffle(parameters)
     if chooser.random() < 0.05:
@@ -168,14 +168,14 @@ def _query(chooser: random.Random) -> bytes:
     query = b"&".join(parameters)
     for _ in range(chooser.choice((0, 0, 0, 0, 0, 1, 3))):
         at = chooser.randrange(len(query) + 1)
-        query = query[:at] + chooser.choice(_PIECES) + query[at + chooser.choice((0, 0, 1, 3)) :]
+        query = query[:at] + chooser.choice(PIECES) + query[at + chooser.choice((0, 0, 1, 3)) :]
     return b"?" + query
 
 
 def _value(chooser: random.Random) -> bytes:
     match chooser.randrange(10):
         case 0:
-            return b"".join(chooser.choices(_PIECES, k=chooser.choice((0, 1, 2, 5, 12))))
+            return b"".join(chooser.choices(PIECES, k=chooser.choice((0, 1, 2, 5, 12))))
         case 1:
             return bytes(chooser.choices([*range(0x21, 0x7F), *range(0x80, 0x100)], k=chooser.choice((1, 3, 20))))
         case 2:
@@ -183,14 +183,14 @@ def _value(chooser: random.Random) -> bytes:
         case 3:
             return b"nobody-%d" % chooser.randrange(1000)
         case _:
-            return _text(chooser, MEMBERS)
+            return text(chooser, MEMBERS)
 
 
-def _text(chooser: random.Random, texts: tuple[str, ...]) -> bytes:
+def text(chooser: random.Random, texts: tuple[str, ...]) -> bytes:
     """One of `texts`, encoded as some SDK does, or twice, or hardly."""
-    text = chooser.choice(texts)
-    fits_latin_1 = max(text, default="") <= "\xff"
-    raw = text.encode("latin-1" if fits_latin_1 and chooser.random() < 0.3 else "utf-8")
+    chosen = chooser.choice(texts)
+    fits_latin_1 = max(chosen, default="") <= "\xff"
+    raw = chosen.encode("latin-1" if fits_latin_1 and chooser.random() < 0.3 else "utf-8")
     match chooser.randrange(8):
         case 0 | 1:
             found = quote(raw, safe="")

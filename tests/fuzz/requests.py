@@ -1,4 +1,4 @@
-"""Requests to throw at the webhook, each made from a seed and its number alone."""
+"""Requests to throw at the webhook, each made from a seed and its number alone; and how any request can be odd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fuzz.bodies import body
 
 SECRET = "fuzz"
 
-_METHODS = (
+METHODS = (
     "GET",
     "PUT",
     "HEAD",
@@ -33,7 +33,7 @@ _TARGETS = (
     *("/connect/heap/callback?state=a&state=b", "/connect/heap/callback?error=%00", "/openapi.json", "/metrics"),
     *("/admin/api/v1/lists", "x:443", "/webhooks/heap#a", "/webhooks/heap;a", "/" + "a" * 70_000, "/webhooks/heap\t"),
 )
-_VERSIONS = ("HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.2", "HTTP/11", "http/1.1", "HTTP/1.1 x", "", "ICE/1.1")
+VERSIONS = ("HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.2", "HTTP/11", "http/1.1", "HTTP/1.1 x", "", "ICE/1.1")
 _LENGTHS = ("-1", "+5", "0x10", "1e3", "", " ", "18446744073709551616", "9" * 400, "5, 5", "5, 6", "²", "1_0", "0")
 _CODINGS = ("chunked, chunked", "identity", "gzip, chunked", "chunked;a=b", "Chunked ", "xchunked", "chunked, x", "")
 _CHUNKS = (
@@ -47,7 +47,7 @@ _CHUNKS = (
     b"5\n",
     b"05;",
 )
-_HEADERS = (
+HEADERS = (
     *("Upgrade: websocket\r\nConnection: Upgrade", "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings"),
     *("Expect: 100-continue", "Expect: x", "Connection: close", "Connection: keep-alive, close", "X: a\r\n folded"),
     *("X Y: a", "X\x00: a", ": a", "X", "X: \x00", "X: \x80\xff", "Host: a\r\nHost: b", "X" * 70_000 + ": a"),
@@ -62,10 +62,10 @@ _BAD_HASHES = (
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """`pieces` are sent one after the other with pauses. `signed`: it may change lists."""
+    """`pieces` are sent one after the other with pauses. `is_whole`: the server can't wait for more of it."""
 
     pieces: tuple[bytes, ...]
-    signed: bool
+    is_whole: bool = True
 
 
 def request(seed: int, number: int, *, signed: bool) -> Sent:
@@ -73,10 +73,14 @@ def request(seed: int, number: int, *, signed: bool) -> Sent:
     chooser = random.Random(f"{seed}:{number}:{signed}")  # noqa: S311 - anybody may guess it
     raw = b"".join(_one(chooser, signed=signed) for _ in range(chooser.choice((1, 1, 1, 1, 1, 2, 3, 20))))
     if chooser.random() < 0.05:
-        raw = raw[: chooser.randrange(len(raw) + 1)]  # and then hang up, or wait
+        raw = raw[: chooser.randrange(len(raw) + 1)]  # and then wait, for an answer that must come all the same
+    return Sent(in_pieces(chooser, raw))
+
+
+def in_pieces(chooser: random.Random, raw: bytes) -> tuple[bytes, ...]:
+    """`raw`, cut anywhere."""
     cuts = sorted(chooser.randrange(len(raw) + 1) for _ in range(chooser.choice((0, 0, 0, 1, 3))))
-    bounds = [0, *cuts, len(raw)]
-    return Sent(tuple(raw[start:end] for start, end in itertools.pairwise(bounds)), signed)
+    return tuple(raw[start:end] for start, end in itertools.pairwise((0, *cuts, len(raw))))
 
 
 def _one(chooser: random.Random, *, signed: bool) -> bytes:
@@ -84,17 +88,17 @@ def _one(chooser: random.Random, *, signed: bool) -> bytes:
     method, target, version = "POST", "/webhooks/heap", "HTTP/1.1"
     odd = 0.03 if signed else 0.1
     if chooser.random() < odd:
-        method = chooser.choice(_METHODS)
+        method = chooser.choice(METHODS)
     if chooser.random() < odd:
         target = chooser.choice(_TARGETS)
     if chooser.random() < odd:
-        version = chooser.choice(_VERSIONS)
+        version = chooser.choice(VERSIONS)
     headers = ["Host: x", "Content-Type: application/json", *_hash(chooser, content, signed=signed)]
     if chooser.random() < odd * 2:
-        headers += chooser.choices(_HEADERS, k=chooser.choice((1, 1, 2)))
+        headers += chooser.choices(HEADERS, k=chooser.choice((1, 1, 2)))
     if chooser.random() < 0.01:
         headers += [f"X-{number}: a" for number in range(chooser.choice((100, 5000)))]
-    framing, payload = _framed(chooser, content, odd)
+    framing, payload = framed(chooser, content, odd)
     headers += framing
     chooser.shuffle(headers)
     line = f"{method} {target} {version}"
@@ -120,8 +124,8 @@ def _hash(chooser: random.Random, content: bytes, *, signed: bool) -> list[str]:
     return chooser.choice(choices)
 
 
-def _framed(chooser: random.Random, content: bytes, odd: float) -> tuple[list[str], bytes]:
-    """The headers that say how long the body is, and the body as they say; sometimes not quite."""
+def framed(chooser: random.Random, content: bytes, odd: float) -> tuple[list[str], bytes]:
+    """The headers that say how long the body is, and the body as they say; one in 1 / `odd` times not quite."""
     if chooser.random() < 0.3:
         headers, payload = ["Transfer-Encoding: chunked"], _chunked(chooser, content, odd)
     else:

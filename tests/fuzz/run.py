@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     import redis
 
 HANG_SECONDS = 5.0
-_BATCH = 200
+BATCH = 200  # requests between two looks at its health
+THREADS = 16
+_WAITING_SECONDS = 0.2
 _ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 _SIGN_OF_LIFE = RECEIVERS.encode()  # the receiver renews it by itself
@@ -46,22 +48,42 @@ class Tally:
     requests: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    def note(self, answers: list[str], took: float) -> None:
+        self.requests += 1
+        self.answers.update(answers)
+        self.slowest = max(self.slowest, took)
+
+    def line(self, target: Target) -> str:
+        """How far it is."""
+        rate = self.requests / (time.monotonic() - self._began)
+        shown = " ".join(f"{status}:{times}" for status, times in sorted(self.answers.items()))
+        return (
+            f"{self.requests} requests, {rate:.0f}/s, answers {shown}, slowest {self.slowest:.2f} s, "
+            f"memory {target.memory()} MiB"
+        )
 
 
 class Target:
-    """A cohort-sync and its store, to be fuzzed."""
+    """A service and its store, to be fuzzed; `secret` must not appear in its log."""
 
-    def __init__(self, program: Program, store: redis.Redis) -> None:
+    def __init__(self, program: Program, store: redis.Redis, *, secret: str) -> None:
         host, _, port = program.address.removeprefix("http://").rpartition(":")
         self.program = program
+        self._secret = secret
         self._place = (host, int(port))
-        self._store = store
+        self.store = store
 
     def send(self, sent: Sent) -> tuple[list[str], float]:
-        """The statuses of the answers (`closed` where there was none), and how long the first took (seconds)."""
+        """The statuses of the answers, and how long the first took (seconds).
+
+        Without an answer it is `closed`, or `nothing` where the server may wait for more.
+        """
         started = time.monotonic()
         received = b""
         with socket.create_connection(self._place, timeout=HANG_SECONDS) as peer:
+            peer.settimeout(HANG_SECONDS if sent.is_whole else _WAITING_SECONDS)
             try:
                 for number, piece in enumerate(sent.pieces):
                     if number:
@@ -80,14 +102,15 @@ class Target:
                 took = time.monotonic() - started
             except TimeoutError:
                 took = time.monotonic() - started
-                if not received:
+                if sent.is_whole and not received:
                     raise FuzzError(f"no answer within {HANG_SECONDS:g} s") from None
-        return [status.decode() for status in _ANSWER.findall(received)] or ["closed"], took
+        statuses = [status.decode() for status in _ANSWER.findall(received)]
+        return statuses or ["closed" if sent.is_whole else "nothing"], took
 
     def digest(self) -> dict[bytes, bytes]:
         """A digest of each key."""
-        names = sorted(set(self._store.scan_iter(count=10_000)) - {_SIGN_OF_LIFE})
-        pipeline = self._store.pipeline(transaction=False)
+        names = sorted(set(self.store.scan_iter(count=10_000)) - {_SIGN_OF_LIFE})
+        pipeline = self.store.pipeline(transaction=False)
         for start in range(0, len(names), 500):
             command = ("DEBUG", "DIGEST-VALUE", *names[start : start + 500])
             pipeline.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py
@@ -109,7 +132,7 @@ class Target:
         log = self.program.log()
         if "Traceback" in log or " ERROR " in log:
             raise FuzzError(f"its log holds errors:\n{log[-6000:]}")
-        if SECRET + "," in log:
+        if self._secret in log:
             raise FuzzError("its log holds the secret")
         self.program.lines.clear()
 
@@ -122,16 +145,13 @@ class Target:
 def fuzz(target: Target, *, seed: int, start: int, count: int, say: Callable[[str], None] = lambda _: None) -> Tally:
     """Send the requests numbered from `start`. Raises `FuzzError` naming the seed and the number."""
     tally = Tally()
-    began = time.monotonic()
-    with ThreadPoolExecutor(16) as pool:
-        for first in range(start, start + count, _BATCH):
-            numbers = range(first, min(first + _BATCH, start + count))
-            signed = (first // _BATCH) % 2 == 1
+    with ThreadPoolExecutor(THREADS) as pool:
+        for first in range(start, start + count, BATCH):
+            numbers = range(first, min(first + BATCH, start + count))
+            signed = (first // BATCH) % 2 == 1
             before = None if signed else target.settled_digest()
             for answers, took in pool.map(partial(_send, target, seed, signed=signed), numbers):
-                tally.requests += 1
-                tally.answers.update(answers)
-                tally.slowest = max(tally.slowest, took)
+                tally.note(answers, took)
             if before is not None and (after := target.digest()) != before:
                 changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
                 raise FuzzError(f"seed {seed}, {numbers}: unsigned requests changed {sorted(changed)[:5]}")
@@ -140,31 +160,28 @@ def fuzz(target: Target, *, seed: int, start: int, count: int, say: Callable[[st
             except FuzzError as error:
                 raise FuzzError(f"seed {seed}, {numbers}: {error}") from None
             if tally.requests % 1000 == 0 or numbers.stop == start + count:
-                seconds = time.monotonic() - began
-                shown = " ".join(f"{status}:{times}" for status, times in sorted(tally.answers.items()))
-                say(
-                    f"{tally.requests} requests, {tally.requests / seconds:.0f}/s, answers {shown}, "
-                    f"slowest {tally.slowest:.2f} s, memory {target.memory()} MiB"
-                )
+                say(tally.line(target))
     return tally
 
 
 def _send(target: Target, seed: int, number: int, *, signed: bool) -> tuple[list[str], float]:
-    sent = request(seed, number, signed=signed)
+    return throw(target, request(seed, number, signed=signed), f"seed {seed}, number {number}, signed {signed}")
+
+
+def throw(target: Target, sent: Sent, name: str) -> tuple[list[str], float]:
+    """What `Target.send` says. Raises `FuzzError` with that name where it hangs, or is answered 500."""
     try:
         answers, took = target.send(sent)
     except FuzzError as error:
-        raise FuzzError(f"seed {seed}, number {number}, signed {signed}: {error}; {_shown(sent)}") from None
+        raise FuzzError(f"{name}: {error}; {shown(sent)}") from None
     if "500" in answers:
         time.sleep(0.1)  # for the log to come
-        raise FuzzError(
-            f"seed {seed}, number {number}, signed {signed}: answered 500; {_shown(sent)}\n"
-            f"{target.program.log()[-6000:]}"
-        )
+        raise FuzzError(f"{name}: answered 500; {shown(sent)}\n{target.program.log()[-6000:]}")
     return answers, took
 
 
-def _shown(sent: Sent) -> str:
+def shown(sent: Sent) -> str:
+    """Its bytes, the middle of a long one left out."""
     raw = b"".join(sent.pieces)
     return repr(raw if len(raw) < 2000 else raw[:1500] + b" ... " + raw[-400:])
 
@@ -191,7 +208,7 @@ def fuzzed() -> Iterator[Target]:
         chosen = settings(store.url)
         with cohort_sync(store.directory, chosen) as program, store.client() as client:
             wait_until_recovered(program)
-            yield Target(program, client)
+            yield Target(program, client, secret=f"{SECRET},")
 
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -206,12 +223,12 @@ def main(
     """Throw broken, odd and unsigned requests at a cohort-sync of its own."""
     try:
         with fuzzed() as target:
-            fuzz(target, seed=seed, start=start, count=requests, say=_say)
+            fuzz(target, seed=seed, start=start, count=requests, say=print_line)
     except FuzzError as error:
         sys.exit(f"FAILED: {error}")
 
 
-def _say(line: str) -> None:
+def print_line(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - progress
 
 
