@@ -91,7 +91,7 @@ def test_what_is_published_is_taken_up_and_what_is_known_counts_as_unchanged(
         until(lambda: reloads(program, "unchanged") > 0, what="a look that brings nothing new")
         upstream.put(version=2)
         until(lambda: version(program) == 2, what="the new settings")
-        assert reloads(program, "changed") == 2
+        until(lambda: reloads(program, "changed") == 2, what="its count")
     assert etags == any("if-none-match" in request.headers for request in upstream.asked())
 
 
