@@ -17,14 +17,12 @@ from rich.table import Table
 from attribute_lists.describe import ListDescription, describe_lists
 from cohort_sync.admin_client import AdminClient
 from cohort_sync.settings import CohortSyncSettings
-from foundation.errors import UnavailableError
+from foundation.command_line import with_store
 from foundation.settings import load_settings
-from foundation.store import STORE_ERRORS, connect, describe_store
+from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from rich.console import RenderableType
 
     from foundation.store import Store
@@ -58,7 +56,7 @@ def list_segments(
     if watch:
         _watch(settings, console)
         return
-    descriptions = _with_store(settings, lambda store: describe_lists(store, stale_after=settings.stale_after))
+    descriptions = with_store(settings, lambda store: describe_lists(store, stale_after=settings.stale_after))
     if as_json:
         typer.echo(json.dumps([asdict(description) for description in descriptions], indent=2))
     else:
@@ -77,7 +75,7 @@ def _watch(settings: CohortSyncSettings, console: Console) -> None:
                 await asyncio.sleep(_WATCH_SECONDS)
 
     try:
-        _with_store(settings, refresh)
+        with_store(settings, refresh)
     except KeyboardInterrupt:
         return
 
@@ -186,23 +184,6 @@ def _print_list(described: dict[str, Any], *, as_json: bool) -> None:
         f"{described['list_id']} of account {described['account']}: "
         f"aliases {', '.join(described['aliases']) or 'none'}, {described['members']} members, {described['status']}"
     )
-
-
-def _with_store(settings: CohortSyncSettings, ask: Callable[[Store], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        store = connect(settings)
-        try:
-            return await ask(store)
-        finally:
-            await store.aclose()
-
-    try:
-        return asyncio.run(run())
-    except STORE_ERRORS as error:
-        raise UnavailableError(
-            f"no store at {describe_store(settings)} ({explain(error)}): start scripts/serve in another "
-            "terminal, or set REDIS_URL to your server"
-        ) from None
 
 
 def _shown(descriptions: list[ListDescription]) -> RenderableType:

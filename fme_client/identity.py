@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-import uuid
+from typing import TYPE_CHECKING
+
+from fme_client.evaluation.hashing import account_namespace, visitor_id
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 NAME = "cohort-gateway-python-client"
 VERSION = "0.1.0"
 
-_VWO = uuid.uuid5(uuid.NAMESPACE_URL, "https://vwo.com")
-
 
 def get_uuid(user_id: str, account_id: str) -> str:
     """The id under which VWO keeps a visitor: 32 hexadecimal digits, upper case (the Node SDK's `getUUID`)."""
-    return uuid.uuid5(_account(account_id), user_id).hex.upper()
+    return visitor_id(_namespace(account_id), user_id)
 
 
 getUUID = get_uuid  # noqa: N816 - the Node SDK's spelling
 
 
 @functools.lru_cache(maxsize=64)
-def _account(account_id: str) -> uuid.UUID:
-    return uuid.uuid5(_VWO, account_id)
+def _namespace(account_id: str) -> UUID:
+    return account_namespace(account_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -11,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fme_client.errors import ContextError
+from fme_client.evaluation.events import (
+    VARIATION_SHOWN,
+    VISITOR_ATTRIBUTES,
+    EventWriter,
+    attributes_shown,
+    of_custom_event,
+    of_exposure,
+)
 from fme_client.identity import NAME, VERSION, get_uuid
 from fme_client.transport import encoded
 
@@ -19,8 +26,6 @@ if TYPE_CHECKING:
 
     from fme_client.evaluation import Context, Exposure
 
-VARIATION_SHOWN = "vwo_variationShown"
-VISITOR_ATTRIBUTES = "vwo_syncVisitorProp"
 SDK_INITIALISED = "vwo_fmeSdkInit"
 
 
@@ -39,25 +44,17 @@ class Payloads:
     def __init__(self, account_id: str, sdk_key: str, base: str) -> None:
         self._account_id = account_id
         self._sdk_key = sdk_key
+        self._writer = EventWriter(NAME, VERSION, sdk_key)
         # The Node SDK puts this together without `://`, and VWO knows it so.
         self._url = f"https{urlsplit(base).hostname}/events/t"
 
     def variation_shown(self, context: Context, exposure: Exposure) -> Event:
         """A user got a variation. Raises `ContextError` where a variable is no JSON value."""
-        attributes = {
-            name: value
-            for name in context.post_segmentation_variables
-            if (value := context.custom_variables.get(name)) or isinstance(value, (list, dict))
-        }
-        if context.ip_address:
-            attributes["ip"] = context.ip_address
-        props = {"id": exposure.campaign_id, "variation": exposure.variation_id, "isFirst": 1}
-        return self._of(context, VARIATION_SHOWN, props, attributes)
+        return self._of(context, VARIATION_SHOWN, of_exposure(exposure), attributes_shown(context))
 
     def custom_event(self, context: Context, name: str, properties: Mapping[str, Any]) -> Event:
         """Something happened. Raises `ContextError` where a property is no JSON value."""
-        # `variation` and `id` are what the Node SDK sends until VWO fills them in.
-        return self._of(context, name, {"isCustomEvent": True, "variation": 1, "id": 1, **properties}, {})
+        return self._of(context, name, of_custom_event(properties), {})
 
     def attributes(self, context: Context, attributes: Mapping[str, Any], environment: str | None) -> Event:
         """`environment` is the SDK key that the settings name. Raises `ContextError` as above."""
@@ -102,24 +99,19 @@ class Payloads:
         agent_parameter: str,
     ) -> Event:
         now = time.time()
-        milliseconds = int(now * 1000)
-        visitor = get_uuid(user_id, self._account_id)
-        sent_by = {"vwo_sdkName": NAME, "vwo_sdkVersion": VERSION, "vwo_envKey": self._sdk_key}
-        body = {
-            "d": {
-                "msgId": f"{visitor}-{milliseconds}",
-                "visId": visitor,
-                "sessionId": math.ceil(now),
-                "visitor_ua": user_agent,
-                "visitor_ip": ip_address,
-                "event": {"props": {**sent_by, **props}, "name": name, "time": milliseconds},
-                "visitor": {"props": {"vwo_fs_environment": self._sdk_key, **attributes}},
-            }
-        }
+        body = self._writer.body(
+            name,
+            props,
+            attributes,
+            visitor=get_uuid(user_id, self._account_id),
+            user_agent=user_agent,
+            ip_address=ip_address,
+            now=now,
+        )
         parameters = {
             "en": name,
             "a": self._account_id,
-            "eTime": milliseconds,
+            "eTime": int(now * 1000),
             "random": random.random(),  # noqa: S311 - against caches
             "p": "FS",
             "visitor_ua": agent_parameter,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
 from attribute_lists.names import is_account
-from foundation.errors import BadRequestError
+from foundation.errors import BadRequestError, TooLargeError
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
+from foundation.web import read_body
 from gateway.decisions_description import error_responses
 
 if TYPE_CHECKING:
@@ -172,14 +172,10 @@ def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account:
 
 async def _body(request: Request) -> _SetAlias:
     """Whatever its content type says; nothing where there is none, since the query may say it all."""
-    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST_BODY:
-                raise BadRequestError("the body is too large; it holds userId and aliasId", reason="bad_request")
-    except ClientDisconnect:
-        raise BadRequestError("the body was cut short", reason="cut_short") from None
+        body = await read_body(request, most=_LARGEST_BODY, cure="it holds userId and aliasId")
+    except TooLargeError:
+        raise BadRequestError("the body is too large; it holds userId and aliasId", reason="bad_request") from None
     if not body:
         return _SetAlias()
     try:

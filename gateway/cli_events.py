@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from foundation.command_line import progress, with_store
 from foundation.settings import load_settings
-from gateway.cli_store import progress, with_store
 from gateway.event_queue import event_stream
 from gateway.settings import GatewaySettings
 

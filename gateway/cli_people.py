@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foundation.command_line import progress, with_store
 from foundation.settings import load_settings
-from gateway.cli_store import progress, with_store
 from gateway.erasing import erase_person, known_accounts
 from gateway.event_queue import event_stream
 from gateway.settings import GatewaySettings

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fme_client.evaluation.events import (
+    VARIATION_SHOWN,
+    VISITOR_ATTRIBUTES,
+    EventWriter,
+    attributes_shown,
+    of_custom_event,
+    of_exposure,
+)
 from gateway.decisions_requests import to_json
 
 if TYPE_CHECKING:
@@ -34,21 +41,9 @@ class Sender:
         self, settings: Settings, sdk_key: str | None, context: Context, decisions: Iterable[Decision]
     ) -> None:
         """The user got variations: one event each."""
-        variables = context.custom_variables
-        attributes = {
-            name: value
-            for name in context.post_segmentation_variables
-            if (value := variables.get(name)) or isinstance(value, (list, dict))
-        }
-        if context.ip_address:
-            attributes["ip"] = context.ip_address
-        writer = _Writer(settings, sdk_key, context)
+        writer, attributes = _Writer(settings, sdk_key, context), attributes_shown(context)
         bodies = [
-            writer.event(
-                "vwo_variationShown",
-                {"id": exposure.campaign_id, "variation": exposure.variation_id, "isFirst": 1},
-                attributes,
-            )
+            writer.event(VARIATION_SHOWN, of_exposure(exposure), attributes)
             for decision in decisions
             for exposure in decision.exposures
         ]
@@ -60,8 +55,7 @@ class Sender:
     ) -> None:
         """The user did something."""
         writer = _Writer(settings, sdk_key, context)
-        # `variation` and `id` are what the Node SDK sends until VWO fills them in.
-        body = writer.event(name, {"isCustomEvent": True, "variation": 1, "id": 1, **properties}, {})
+        body = writer.event(name, of_custom_event(properties), {})
         await self._intake.take(settings.account_id, writer.sdk_key, [body])
 
     async def attributes(
@@ -70,7 +64,7 @@ class Sender:
         """Something is known of the user."""
         writer = _Writer(settings, sdk_key, context)
         props = {"isCustomEvent": True, "vwo_fs_environment": writer.sdk_key}
-        body = writer.event("vwo_syncVisitorProp", props, attributes)
+        body = writer.event(VISITOR_ATTRIBUTES, props, attributes)
         await self._intake.take(settings.account_id, writer.sdk_key, [body])
 
 
@@ -79,22 +73,19 @@ class _Writer:
 
     def __init__(self, settings: Settings, sdk_key: str | None, context: Context) -> None:
         self.sdk_key = sdk_key or settings.sdk_key or ""
+        self._writer = EventWriter(NAME, VERSION, self.sdk_key)
         self._visitor = settings.visitor_id(context.id)
         self._context = context
         self._now = time.time()
 
     def event(self, name: str, props: Mapping[str, Any], attributes: Mapping[str, Any]) -> bytes:
-        milliseconds = int(self._now * 1000)
-        sent_by = {"vwo_sdkName": NAME, "vwo_sdkVersion": VERSION, "vwo_envKey": self.sdk_key}
-        body = {
-            "d": {
-                "msgId": f"{self._visitor}-{milliseconds}",
-                "visId": self._visitor,
-                "sessionId": math.ceil(self._now),
-                "visitor_ua": self._context.user_agent or "",
-                "visitor_ip": self._context.ip_address or "",
-                "event": {"props": {**sent_by, **props}, "name": name, "time": milliseconds},
-                "visitor": {"props": {"vwo_fs_environment": self.sdk_key, **attributes}},
-            }
-        }
+        body = self._writer.body(
+            name,
+            props,
+            attributes,
+            visitor=self._visitor,
+            user_agent=self._context.user_agent or "",
+            ip_address=self._context.ip_address or "",
+            now=self._now,
+        )
         return to_json(body)

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect
 
 from fme_client.evaluation import Context
-from foundation.errors import BadRequestError, TooLargeError
+from foundation import web
+from foundation.errors import BadRequestError
 from foundation.settings import MEBIBYTE
 
 if TYPE_CHECKING:
@@ -147,13 +147,5 @@ def _refuse(constant: str) -> Any:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of `request`, whatever its content type. Raises `TooLargeError` as soon as it is too large."""
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise TooLargeError(f"the body has more than {MAX_BODY_BYTES} bytes; send fewer variables")
-    except ClientDisconnect:
-        raise BadRequestError("the body was cut short", reason="cut_short") from None
-    return bytes(body)
+    """As `foundation.web.read_body`, which raises `TooLargeError`."""
+    return await web.read_body(request, most=MAX_BODY_BYTES, cure="send fewer variables")

@@ -168,29 +168,24 @@ class SegmentCompiler:
 
 
 def _all(checks: Sequence[Check]) -> Check:
-    if len(checks) == 1:
-        return checks[0]
-    fixed = tuple(checks)
-
-    def check(view: View, variables: Variables) -> bool:
-        for one in fixed:  # noqa: SIM110 - a generator would cost more than the conditions
-            if not one(view, variables):
-                return False
-        return True
-
-    return check
+    return _until(checks, decisive=False)
 
 
 def _any(checks: Sequence[Check]) -> Check:
+    return _until(checks, decisive=True)
+
+
+def _until(checks: Sequence[Check], *, decisive: bool) -> Check:
+    """`decisive`, as soon as one of `checks` says so; none after it is made."""
     if len(checks) == 1:
         return checks[0]
     fixed = tuple(checks)
 
     def check(view: View, variables: Variables) -> bool:
-        for one in fixed:  # noqa: SIM110 - a generator would cost more than the conditions
-            if one(view, variables):
-                return True
-        return False
+        for one in fixed:  # a generator would cost more than the conditions
+            if one(view, variables) is decisive:
+                return decisive
+        return not decisive
 
     return check
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -68,8 +68,8 @@ def set_up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SetUp]:
 
 def a_store(settings: Mapping[str, str]) -> Store:
     """As the gateway has it."""
-    named = {name.lower(): value for name, value in settings.items()}
-    return connect(ServiceSettings(**named), timeout=1, connect_timeout=1, retries=0)  # type: ignore[arg-type] # pydantic reads texts
+    named: dict[str, Any] = {name.lower(): value for name, value in settings.items()}
+    return connect(ServiceSettings(**named), timeout=1, connect_timeout=1, retries=0)
 
 
 async def test_everything_that_is_done_with_a_stream(set_up: SetUp, counts: Counts) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fme_client import Client, init
+from tests.end_to_end.conftest import running
 from tests.end_to_end.installation import ACCOUNT, Installation
 from tests.support.http import get
 
@@ -22,14 +21,8 @@ VALUES = ("alice", "José", "a+b@x.com", "a b", "a&listId=other", "100%", "中�
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    # Not under pytest's own directories: a socket's path must be short.
-    with tempfile.TemporaryDirectory(prefix="store") as store_directory:
-        started = Installation(tmp_path_factory.mktemp("installation"), Path(store_directory))
-        try:
-            started.start()
-            yield started
-        finally:
-            started.kill()
+    with running(tmp_path_factory.mktemp("installation")) as started:
+        yield started
 
 
 @pytest.fixture

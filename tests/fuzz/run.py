@@ -27,6 +27,7 @@ from tests.support.processes import Program, cohort_sync, running_store, wait_un
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import redis
 
@@ -211,21 +212,25 @@ def fuzzed() -> Iterator[Target]:
             yield Target(program, client, secret=f"{SECRET},")
 
 
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+def command(
+    fuzzed: Callable[[], AbstractContextManager[Target]], fuzz: Callable[..., Tally], *, about: str
+) -> typer.Typer:
+    """The program that lets `fuzz` loose on what `fuzzed` starts."""
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
+    @app.command(help=about)
+    def main(
+        requests: Annotated[int, typer.Option(min=1, help="how many")] = 100_000,
+        seed: Annotated[int, typer.Option(help="another seed, other requests")] = 1,
+        start: Annotated[int, typer.Option(min=0, help="number of the first request: to go on where a run ended")] = 0,
+    ) -> None:
+        try:
+            with fuzzed() as target:
+                fuzz(target, seed=seed, start=start, count=requests, say=print_line)
+        except FuzzError as error:
+            sys.exit(f"FAILED: {error}")
 
-@app.command()
-def main(
-    requests: Annotated[int, typer.Option(min=1, help="how many")] = 100_000,
-    seed: Annotated[int, typer.Option(help="another seed, other requests")] = 1,
-    start: Annotated[int, typer.Option(min=0, help="number of the first request: to go on where a run ended")] = 0,
-) -> None:
-    """Throw broken, odd and unsigned requests at a cohort-sync of its own."""
-    try:
-        with fuzzed() as target:
-            fuzz(target, seed=seed, start=start, count=requests, say=print_line)
-    except FuzzError as error:
-        sys.exit(f"FAILED: {error}")
+    return app
 
 
 def print_line(line: str) -> None:
@@ -233,4 +238,4 @@ def print_line(line: str) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    command(fuzzed, fuzz, about="Throw broken, odd and unsigned requests at a cohort-sync of its own.")()

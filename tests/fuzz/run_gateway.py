@@ -7,12 +7,9 @@ and checks must go on to be answered rightly. The same seed gives the same reque
 from __future__ import annotations
 
 import contextlib
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from event_stream.keys import entries
 from gateway.event_queue import NAME
@@ -20,7 +17,7 @@ from tests.fuzz.check_fast_path import OF_THE_MOMENT
 from tests.fuzz.check_requests import LIST
 from tests.fuzz.gateway_requests import gateway_request
 from tests.fuzz.gateway_settings import fuzzed_gateway
-from tests.fuzz.run import BATCH, THREADS, FuzzError, Tally, Target, print_line, shown, throw
+from tests.fuzz.run import BATCH, THREADS, FuzzError, Tally, Target, command, shown, throw
 from tests.gateway.conftest import ACCOUNT
 from tests.gateway.deciding import TOKEN
 from tests.support import http
@@ -85,22 +82,5 @@ def fuzzed() -> Iterator[Target]:
         yield Target(gateway.program, gateway.store, secret=TOKEN)
 
 
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-
-
-@app.command()
-def main(
-    requests: Annotated[int, typer.Option(min=1, help="how many")] = 100_000,
-    seed: Annotated[int, typer.Option(help="another seed, other requests")] = 1,
-    start: Annotated[int, typer.Option(min=0, help="number of the first request: to go on where a run ended")] = 0,
-) -> None:
-    """Throw broken and odd requests at every address of a gateway of its own."""
-    try:
-        with fuzzed() as target:
-            fuzz_gateway(target, seed=seed, start=start, count=requests, say=print_line)
-    except FuzzError as error:
-        sys.exit(f"FAILED: {error}")
-
-
 if __name__ == "__main__":
-    app()
+    command(fuzzed, fuzz_gateway, about="Throw broken and odd requests at every address of a gateway of its own.")()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from redis.asyncio import Redis
 
 from attribute_lists.membership import Membership
 from attribute_lists.remembered import Remembered
@@ -179,7 +180,7 @@ async def test_a_fault_of_ours_is_false_and_counted() -> None:
             raise RuntimeError(account + name)
 
     metrics = Metrics()
-    checks = checks_of(Broken(store=object()))  # type: ignore[arg-type] # no store is needed
+    checks = checks_of(Broken(Redis()))
     metrics.count_checks(checks.counts)
     assert await checks.answer(b"attribute=a&listId=l") == State.ERROR
     metrics.flush()

@@ -35,6 +35,14 @@ def own_lists(own_store: StoreServer) -> Iterator[Lists]:
         yield Lists(client)
 
 
+@pytest.fixture
+def named_lists(own_lists: Lists) -> Lists:
+    """In a store with an identity, one list that alice is in."""
+    own_lists.store.set(keys.REGISTRY_IDENTITY, "one")
+    own_lists.put(LIST, "alice")
+    return own_lists
+
+
 @contextlib.contextmanager
 def asking(store: StoreServer, directory: Path, **settings: str) -> Iterator[Wire]:
     """A gateway of the test's own, which reads lists that are there when it starts."""
@@ -90,49 +98,43 @@ def test_a_change_makes_what_was_known_of_its_list_unknown(
 
 
 def test_an_emptied_store_is_noticed_with_the_next_check(
-    own_store: StoreServer, own_lists: Lists, tmp_path: Path
+    own_store: StoreServer, named_lists: Lists, tmp_path: Path
 ) -> None:
-    own_lists.store.set(keys.REGISTRY_IDENTITY, "one")
-    own_lists.put(LIST, "alice")
     with asking(own_store, tmp_path) as wire:
         assert wire.check(CHECK).state == "in"
-        own_lists.store.flushall()
+        named_lists.store.flushall()
         assert wire.check(CHECK).state == "stale_in"
         assert wire.check(f"attribute=never-asked&listId={LIST}").state == "store_emptied"
         assert b"store_emptied" in wire.get("/readyz").body
-        own_lists.put(LIST, "bob")
-        own_lists.store.set(keys.REGISTRY_IDENTITY, "two")
+        named_lists.put(LIST, "bob")
+        named_lists.store.set(keys.REGISTRY_IDENTITY, "two")
         until(lambda: wire.check(CHECK).state == "not_in", seconds=10, what="the store that is built again")
 
 
 def test_what_was_known_is_served_until_an_emptied_store_is_whole_again(
-    own_store: StoreServer, own_lists: Lists, tmp_path: Path
+    own_store: StoreServer, named_lists: Lists, tmp_path: Path
 ) -> None:
-    own_lists.store.set(keys.REGISTRY_IDENTITY, "one")
-    own_lists.put(LIST, "alice")
-    own_lists.put("heap_other", "alice")
+    named_lists.put("heap_other", "alice")
     other = "attribute=alice&listId=heap_other"
     with asking(own_store, tmp_path) as wire:
         assert [wire.check(CHECK).state, wire.check(other).state] == ["in", "in"]
-        own_lists.store.flushall()
-        own_lists.put("heap_other", "bob")  # nobody asked since it was lost
+        named_lists.store.flushall()
+        named_lists.put("heap_other", "bob")  # nobody asked since it was lost
         assert [wire.check(CHECK).state, wire.check(other).state] == ["stale_in", "stale_in"]
-        own_lists.put(LIST, "bob")
+        named_lists.put(LIST, "bob")
         assert wire.check(CHECK).state == "stale_in"
-        own_lists.store.set(keys.REGISTRY_IDENTITY, "two")
+        named_lists.store.set(keys.REGISTRY_IDENTITY, "two")
         until(lambda: wire.check(CHECK).state == "not_in", seconds=10, what="the store that is whole")
         own_store.kill()
         assert wire.check(other).state == "store_down"  # what it was before the store lost it, nobody wants to know
 
 
 def test_a_list_that_the_store_lost_is_no_unknown_list(
-    own_store: StoreServer, own_lists: Lists, tmp_path: Path
+    own_store: StoreServer, named_lists: Lists, tmp_path: Path
 ) -> None:
-    own_lists.store.set(keys.REGISTRY_IDENTITY, "one")
-    own_lists.put(LIST, "alice")
     with asking(own_store, tmp_path) as wire:
         assert wire.check(CHECK).state == "in"
-        own_lists.store.delete(keys.about(ACCOUNT, LIST))
+        named_lists.store.delete(keys.about(ACCOUNT, LIST))
         assert wire.check(f"attribute=bob&listId={LIST}").state == "lost_list"
 
 

@@ -172,27 +172,30 @@ def test_a_start_without_vwo_serves_the_last_good_copy(
         assert KEY not in program.log()
 
 
-def test_redis_comes_before_the_disk(
-    upstream: VwoSettings, settings: dict[str, str], tmp_path: Path, store: redis.Redis
-) -> None:
+@pytest.fixture
+def copy_in_redis(upstream: VwoSettings, settings: dict[str, str], tmp_path: Path, store: redis.Redis) -> str:
+    """Its key, left by a gateway that has served version 1 and ended."""
     upstream.put(version=1)
     with processes.gateway(tmp_path, settings | SLOWLY) as program:
         assert version(program) == 1
     [name] = store.keys("cg:settings:*")
-    store.set(name, json.dumps(document(version=2)))  # another gateway was the last to hear from VWO
+    assert isinstance(name, bytes)
+    return name.decode()
+
+
+def test_redis_comes_before_the_disk(
+    upstream: VwoSettings, settings: dict[str, str], tmp_path: Path, store: redis.Redis, copy_in_redis: str
+) -> None:
+    store.set(copy_in_redis, json.dumps(document(version=2)))  # another gateway was the last to hear from VWO
     upstream.vwo.fault = hangs_up
     with processes.gateway(tmp_path, settings | SLOWLY) as program:
         assert version(program) == 2
 
 
 def test_a_damaged_copy_is_passed_over(
-    upstream: VwoSettings, settings: dict[str, str], tmp_path: Path, store: redis.Redis
+    upstream: VwoSettings, settings: dict[str, str], tmp_path: Path, store: redis.Redis, copy_in_redis: str
 ) -> None:
-    upstream.put(version=1)
-    with processes.gateway(tmp_path, settings | SLOWLY) as program:
-        assert version(program) == 1
-    [name] = store.keys("cg:settings:*")
-    store.set(name, b'{"accountId": "123456", "ver')
+    store.set(copy_in_redis, b'{"accountId": "123456", "ver')
     upstream.vwo.fault = hangs_up
     with processes.gateway(tmp_path, settings | SLOWLY) as program:
         assert version(program) == 1

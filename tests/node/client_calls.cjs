@@ -6,19 +6,10 @@
 //   {"options": {of init}, "calls": [{"method", "arguments"}], "vwo": {port of loopback that VWO's own host is, optional}}
 // stdout, one JSON list: what each call answered; of a flag {"enabled", "variables"}.
 
-const dns = require('node:dns');
 const http = require('node:http');
 const https = require('node:https');
-const net = require('node:net');
 
-function stayOnLoopback() {
-  const lookup = dns.lookup;
-  dns.lookup = (hostname, ...rest) => {
-    if (hostname === 'localhost' || net.isIP(hostname)) return lookup(hostname, ...rest);
-    const refusal = Object.assign(new Error(`${hostname} is not loopback`), { code: 'ENOTFOUND', hostname });
-    return process.nextTick(rest.at(-1), refusal);
-  };
-}
+const { stayOnLoopback } = require('./loopback.cjs');
 
 function answerForVwo(port) {
   const here = (options) => ({ ...options, protocol: 'http:', hostname: '127.0.0.1', port });

@@ -11,18 +11,8 @@
 //   (status null: no answer; the path comes without its query, which holds ids).
 
 const { subscribe } = require('node:diagnostics_channel');
-const dns = require('node:dns');
-const net = require('node:net');
 
-// The SDK posts some events to VWO's own host. Tests reach nothing but loopback, so other names are not even asked for.
-function stayOnLoopback() {
-  const lookup = dns.lookup;
-  dns.lookup = (hostname, ...rest) => {
-    if (hostname === 'localhost' || net.isIP(hostname)) return lookup(hostname, ...rest);
-    const refusal = Object.assign(new Error(`${hostname} is not loopback`), { code: 'ENOTFOUND', hostname });
-    return process.nextTick(rest.at(-1), refusal);
-  };
-}
+const { stayOnLoopback } = require('./loopback.cjs');
 
 // Node publishes each HTTP call on a channel, for http and for fetch, so the SDK's own calls are seen untouched.
 class RequestLog {

@@ -7,9 +7,10 @@ import json
 import secrets
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tests.support.http_server import Handler, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,56 +101,59 @@ class FakeHeap:
         return made
 
 
+class _Answering(Handler):
+    fake: FakeHeap
+
+    def answer(self) -> None:
+        if self.command == "POST":
+            self._give_token()
+        else:
+            self._look_up()
+
+    def _look_up(self) -> None:
+        parts = urlsplit(self.path)
+        self.fake.calls.append(f"GET {parts.path.rpartition('/')[0]}")
+        if parts.path == "/api/partner/oauth/authorize":
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            status, location = self.fake.authorize(query)
+            self._say(status, b"", location=location)
+        elif parts.path.startswith("/api/partner/v1/metadata/"):
+            id_token = parts.path.rpartition("/")[2]
+            self._say(*self.fake.metadata(id_token, self.headers.get("Authorization", "")))
+        else:
+            self._say(404, b"")
+
+    def _give_token(self) -> None:
+        body = self.body()
+        self.fake.calls.append(f"POST {self.path}")
+        if self.fake.slow:
+            self.fake.over.wait(30)
+        if self.path != "/api/partner/oauth/token" or self.headers.get_content_type() != "application/json":
+            self._say(404, b"")
+            return
+        self._say(*self.fake.token(json.loads(body)))
+
+    def _say(self, status: int, body: bytes, *, location: str = "") -> None:
+        with contextlib.suppress(OSError):  # a caller that lost patience
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+
 @contextlib.contextmanager
 def fake_heap_oauth() -> Iterator[FakeHeap]:
     """It listens until the end; `redirect_uri` is to be set to what our side registered."""
     heap = FakeHeap()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            heap.calls.append(f"GET {parts.path.rpartition('/')[0]}")
-            if parts.path == "/api/partner/oauth/authorize":
-                query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-                status, location = heap.authorize(query)
-                self._answer(status, b"", location=location)
-            elif parts.path.startswith("/api/partner/v1/metadata/"):
-                id_token = parts.path.rpartition("/")[2]
-                self._answer(*heap.metadata(id_token, self.headers.get("Authorization", "")))
-            else:
-                self._answer(404, b"")
+    class Answering(_Answering):
+        fake = heap
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            heap.calls.append(f"POST {self.path}")
-            if heap.slow:
-                heap.over.wait(30)
-            if self.path != "/api/partner/oauth/token" or self.headers.get_content_type() != "application/json":
-                self._answer(404, b"")
-                return
-            self._answer(*heap.token(json.loads(body)))
-
-        def _answer(self, status: int, body: bytes, *, location: str = "") -> None:
-            with contextlib.suppress(OSError):  # a caller that lost patience
-                self.send_response(status)
-                if location:
-                    self.send_header("Location", location)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    heap.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield heap
-    finally:
-        heap.over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Answering) as heap.address:
+        try:
+            yield heap
+        finally:
+            heap.over.set()

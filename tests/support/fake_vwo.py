@@ -11,10 +11,10 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from tests.support.http_server import Handler, serving
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -135,23 +135,10 @@ def times(count: int, fault: Fault) -> Fault:
 def fake_vwo(port: int = 0) -> Iterator[FakeVwo]:
     vwo = FakeVwo()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one write
-        timeout = 60
-
-        def do_GET(self) -> None:
-            self._answer()
-
-        def do_HEAD(self) -> None:
-            self._answer()
-
-        def do_POST(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
+    class Answering(Handler):
+        def answer(self) -> None:
             path, _, query = self.path.partition("?")
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.body()
             headers = {name.lower(): value for name, value in self.headers.items()}
             parameters = dict(parse_qsl(query, keep_blank_values=True))
             try:
@@ -167,23 +154,8 @@ def fake_vwo(port: int = 0) -> Iterator[FakeVwo]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            pass  # a client that hung up
-
-    server = Server(("127.0.0.1", port), Handler)
-    vwo.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield vwo
-    finally:
-        vwo.over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Answering, port=port) as vwo.address:
+        try:
+            yield vwo
+        finally:
+            vwo.over.set()

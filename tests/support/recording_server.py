@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from tests.support.http_server import Handler, serving
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -94,20 +93,10 @@ def recording_server(
 ) -> Iterator[RecordingServer]:
     served = RecordingServer(settings=settings)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one write
-        timeout = 30
-
-        def do_GET(self) -> None:
-            self._take()
-
-        def do_POST(self) -> None:
-            self._take()
-
-        def _take(self) -> None:
+    class Recording(Handler):
+        def answer(self) -> None:
             path, _, query = self.path.partition("?")
-            raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            raw = self.body()
             request = Recorded(
                 self.command,
                 path,
@@ -123,23 +112,5 @@ def recording_server(
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            pass  # a client that hung up
-
-    server = Server(("127.0.0.1", port), Handler)
-    served.address = f"http://127.0.0.1:{server.server_port}"
-    if tls is not None:
-        served.address = served.address.replace("http", "https")
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Recording, port=port, tls=tls) as served.address:
         yield served
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -1,4 +1,4 @@
-"""What the commands that work in the store have in common."""
+"""What commands that work in the store have in common."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def with_store(settings: ServiceSettings, ask: Callable[[Store], Awaitable[Found
     try:
         return asyncio.run(run())
     except STORE_ERRORS as error:
-        raise UnavailableError(f"no store at {describe_store(settings)} ({explain(error)})") from None
+        raise UnavailableError(
+            f"no store at {describe_store(settings)} ({explain(error)}): start scripts/serve in another "
+            "terminal, or set REDIS_URL to your server"
+        ) from None
 
 
 @contextlib.contextmanager
