@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +19,7 @@ from redis.exceptions import AskError, RedisError, ResponseError
 
 from attribute_lists.states import State
 from foundation.connections import forget_transport, take_over
+from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.wire import NOTHING, pack, reply_reader
@@ -141,25 +141,24 @@ class Line(asyncio.Protocol):
 
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
-        pause = 0.0
+        pauses, is_away = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE), False
         try:
             while True:
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 try:
                     connection = await self._open_connection()
                 except STORE_ERRORS as error:
-                    if pause == 0:
+                    if not is_away:
                         log.warning("the store can't be reached: %s; trying again", explain(error))
-                    self.has_failed = True
+                    self.has_failed = is_away = True
                     self._judge.failed(self)
-                    pause = min(_LONGEST_PAUSE, pause * 2 or _FIRST_PAUSE)
-                    continue
-                if pause:
-                    log.info("the store can be reached again")
-                self._take(connection)
-                await self._ended.wait()
-                self._judge.failed(self)
-                pause = _FIRST_PAUSE
+                else:
+                    if is_away:
+                        log.info("the store can be reached again")
+                    self._take(connection)
+                    await self._ended.wait()
+                    self._judge.failed(self)
+                    pauses, is_away = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE), True
+                await asyncio.sleep(pauses.next())
         finally:
             self._drop()
 

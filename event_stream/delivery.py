@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from event_stream.pauses import Pauses
+from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.tasks import end

@@ -10,7 +10,7 @@ from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from event_stream.pauses import Pauses
+from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.tasks import end

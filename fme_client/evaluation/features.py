@@ -36,7 +36,6 @@ class Feature:
     wants_details: bool
     # Campaign that measures the flag as a whole; None: there is none.
     impact_campaign: Any
-    is_debugger_enabled: bool
 
     @classmethod
     def parse(
@@ -57,7 +56,6 @@ class Feature:
             campaign_ids=tuple(rule["campaignId"] for rule in documents),
             wants_details=any(wanted) or js.truthy(document.get("isGatewayServiceRequired")),
             impact_campaign=_impact_campaign(document.get("impactCampaign")),
-            is_debugger_enabled=js.truthy(document.get("isDebuggerEnabled")),
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from attribute_lists.states import State
 from cohort_sync import signature
-from gateway import check
+from fme_client import identity
+from gateway import check, decisions_events
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
@@ -45,3 +47,8 @@ def test_every_refusal_of_a_signature_is_explained() -> None:
     for reason in reasons:
         assert f"`{reason}`" in HEAP.read_text(), reason
     assert signature.HEADER in HEAP.read_text()
+
+
+def test_events_name_the_version_that_sent_them() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (version, version) == (identity.VERSION, decisions_events.VERSION)

@@ -20,6 +20,3 @@ class Pauses:
     def next(self) -> float:
         self._last = min(self.longest, self._last * 2 or self.first)
         return self._last * random.uniform(0.5, 1)  # noqa: S311 - jitter
-
-    def reset(self) -> None:
-        self._last = 0.0
