@@ -1,9 +1,9 @@
 """One connection to one server, over which all checks of its lists go: many at once, answered in order.
 
-The checks of one turn of the event loop leave in one write, a batch. Ahead of them goes one look at each list that they
-are about (is it there, does it answer), and at the store's identity. Replies come in the order of the commands, so
-nothing but their place tells whose they are. The server also tells over this connection, at its place among the
-replies, which keys change (RESP3 tracking): what is remembered of an answer is right until then.
+The checks of one turn of the event loop leave in one write, a batch: a look at the store's identity, then for each
+list a look at it (is it there, does it answer) and one command with all that is asked of it. Replies come in the order
+of the commands, so nothing but their place tells whose they are. The server also tells over this connection, at its
+place among the replies, which keys change (RESP3 tracking): what is remembered of an answer is right until then.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from foundation.connections import forget_transport, take_over
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
-from foundation.wire import NOTHING, pack, reply_reader
+from foundation.wire import NOTHING, pack, pack_many, reply_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
 
     from redis.asyncio.connection import AbstractConnection
 
-    from attribute_lists.lists import AskedList
+    from attribute_lists.lists import AskedList, Question
 
 log = logging.getLogger(__name__)
 
 MOST_IN_FLIGHT = 20_000  # checks; more of them than a store answers within any deadline
+_MOST_QUESTIONS = 1000  # in one command, a tenth of a millisecond for which others wait
 _SILENT_SECONDS = 1.0  # past its deadline, before a connection is given up
 _LAG_SECONDS = 0.02  # of our own, from which on the store gets another chance
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
@@ -41,7 +42,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
 _TRACKING = pack("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cg:{")
 _epochs = itertools.count(1)  # of all lines: a list may go from one to another
 _IN, _NOT_IN, _DOWN = State.IN, State.NOT_IN, State.STORE_DOWN
-_PLAIN = {int}  # replies to questions of one reading
+_PLAIN = {bytes}  # questions of one value
 _MOVED = "moved"  # the trouble of a list that another node has
 
 
@@ -55,26 +56,66 @@ class Check(Protocol):
 class Judge(Protocol):
     """What a line needs to know of what it can't see."""
 
-    def remember(self, questions: Sequence[int], answers: Sequence[bool], /) -> object: ...
+    def remember(self, questions: Iterable[int], answers: Iterable[int], salt: int, /) -> object: ...
     def changed(self, key: bytes) -> None: ...
     def is_same_store(self, identity: bytes | None) -> bool: ...
-    def not_known(self, asked: AskedList, command: bytes, check: Check, state: State) -> None: ...
-    def moved(self, asked: AskedList, command: bytes, check: Check) -> None: ...
+    def not_known(self, asked: AskedList, question: Question, check: Check, state: State) -> None: ...
+    def moved(self, asked: AskedList, question: Question, check: Check) -> None: ...
     def failed(self, line: Line) -> None: ...
 
 
-Asked = tuple["AskedList", bytes, Check]
+class Part:
+    """What a batch asks of one list, and who asks it."""
+
+    __slots__ = ("asked", "checks", "questions")
+
+    def __init__(self, asked: AskedList, questions: list[Question], checks: list[Check]) -> None:
+        self.asked = asked
+        self.questions = questions
+        self.checks = checks
+
+    @property
+    def pieces(self) -> Iterable[Part]:
+        """Itself, as a rule."""
+        if len(self.questions) <= _MOST_QUESTIONS:
+            return (self,)
+        starts = range(0, len(self.questions), _MOST_QUESTIONS)
+        ends = [slice(start, start + _MOST_QUESTIONS) for start in starts]
+        return [Part(self.asked, self.questions[piece], self.checks[piece]) for piece in ends]
+
+    @property
+    def command(self) -> bytes:
+        """One question, however many it is made of."""
+        questions: list[Any] = self.questions
+        if not self._is_plain:
+            questions = list(itertools.chain.from_iterable(map(_values, questions)))
+        return pack_many("SMISMEMBER", self.asked.key, questions)
+
+    def answers(self, reply: list[int]) -> list[int]:
+        """To each question."""
+        if self._is_plain:
+            return reply
+        replies = iter(reply)
+        return [max(itertools.islice(replies, len(_values(question)))) for question in self.questions]
+
+    @property
+    def _is_plain(self) -> bool:
+        return set(map(type, self.questions)) == _PLAIN
+
+
+def _values(question: Question) -> tuple[bytes, ...]:
+    return (question,) if isinstance(question, bytes) else question
 
 
 class _Batch:
-    """What left in one write."""
+    """What left in one write. The first one of a connection, a greeting, has no parts."""
 
-    __slots__ = ("asked", "due", "given_up", "in_doubt", "lists", "looks", "spared")
+    __slots__ = ("due", "given_up", "in_doubt", "parts", "replies", "size", "spared")
 
     def __init__(self) -> None:
-        self.lists: list[AskedList] = []
-        self.looks: list[bytes] = []
-        self.asked: list[Asked] = []
+        self.parts: list[Part] = []
+        self.size = 0  # checks
+        self.replies = 0  # that it takes
         self.due = 0.0
         self.given_up = False  # its checks were answered without the store
         self.in_doubt = False  # something changed between its replies
@@ -122,7 +163,7 @@ class Line(asyncio.Protocol):
         """Whether a check that is asked now may expect an answer."""
         return self._transport is not None and not self._overdue
 
-    def ask(self, asked: AskedList, command: bytes, check: Check) -> State | None:
+    def ask(self, asked: AskedList, question: Question, check: Check) -> State | None:
         """Ask; `check` is told later. Or what stands against asking: the caller decides then."""
         batch = self._next
         if batch is None:
@@ -132,11 +173,12 @@ class Line(asyncio.Protocol):
                 return State.OVERLOADED
             batch = self._next = _Batch()
             self._loop.call_soon(self._flush)
-        if asked.batch is not batch:
-            asked.batch = batch
-            batch.lists.append(asked)
-            batch.looks.append(asked.look)
-        batch.asked.append((asked, command, check))
+        part = asked.part
+        if part is None:
+            part = asked.part = Part(asked, [], [])
+            batch.parts.append(part)
+        part.questions.append(question)
+        part.checks.append(check)
         return None
 
     async def run(self) -> None:
@@ -172,32 +214,36 @@ class Line(asyncio.Protocol):
         self.heard_at = self._loop.time()
         _, self._transport = take_over(connection, self)
         greeting = _Batch()
-        greeting.looks.append(_TRACKING)
         greeting.given_up = True
-        self._send(greeting, self._identity + _TRACKING)
+        self._send(greeting, [_TRACKING])
 
     def _flush(self) -> None:
         batch, self._next = self._next, None
         if batch is None:
             return
+        for part in batch.parts:
+            part.asked.part = None
         if self._transport is None:
             self._give_up(batch)
             return
-        self._in_flight += len(batch.asked)
-        self._send(batch, b"".join((self._identity, *batch.looks, *[command for _, command, _ in batch.asked])))
+        batch.parts = [piece for part in batch.parts for piece in part.pieces]
+        batch.size = sum(len(part.checks) for part in batch.parts)
+        self._in_flight += batch.size
+        self._send(batch, [command for part in batch.parts for command in (part.asked.look, part.command)])
 
-    def _send(self, batch: _Batch, data: bytes) -> None:
+    def _send(self, batch: _Batch, commands: list[bytes]) -> None:
         assert self._transport is not None  # noqa: S101 - both callers know
         batch.due = self._loop.time() + self._deadline
+        batch.replies = len(commands)
+        if self._identity:
+            commands.insert(0, self._identity)
+            batch.replies += 1
         if not self._sent:
-            self._wanted = self._takes(batch)
+            self._wanted = batch.replies
         self._sent.append(batch)
         if self._timer is None:
             self._timer = self._loop.call_at(batch.due, self._look_at_the_clock)
-        self._transport.write(data)
-
-    def _takes(self, batch: _Batch) -> int:
-        return len(batch.looks) + len(batch.asked) + (1 if self._identity else 0)
+        self._transport.write(b"".join(commands))
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -213,7 +259,7 @@ class Line(asyncio.Protocol):
                     self._replies = []
                     self._settle(batch, replies)
                     replies = self._replies
-                    self._wanted = self._takes(self._sent[0]) if self._sent else 0
+                    self._wanted = self._sent[0].replies if self._sent else 0
         except Exception:
             # Replies that can't be matched any more are worse than none.
             log.exception("the store's replies can't be read; connecting anew")
@@ -223,60 +269,52 @@ class Line(asyncio.Protocol):
         self._overdue = False
 
     def _settle(self, batch: _Batch, replies: list[Any]) -> None:
-        """Tell everybody who asked. What is done for each check here is most of what a check costs."""
-        if not batch.asked:
+        """Tell everybody who asked."""
+        if not batch.parts:
             self._greeted(replies)
             return
-        self._in_flight -= len(batch.asked)
+        self._in_flight -= batch.size
         if batch.given_up:
             return
-        found = replies[self._looked(batch, replies) :]
-        remembers = self.tracks and not batch.in_doubt
-        is_plain = set(map(type, found)) == _PLAIN and not any(asked.trouble for asked in batch.lists)
-        if is_plain and remembers:
-            self._judge.remember([hash(command) ^ asked.salt for asked, command, _ in batch.asked], found)
-        for (asked, command, check), reply in zip(batch.asked, found, strict=True):
-            try:
-                if is_plain:
-                    check.told(_IN if reply else _NOT_IN)
-                else:
-                    self._tell(asked, command, check, reply, remembers)
-            except Exception:
-                log.exception("a check's answer could not be delivered")
-
-    def _looked(self, batch: _Batch, replies: list[Any]) -> int:
-        """Take the looks at the store and the lists; where the replies to the checks begin."""
-        at, now, trouble = 0, self._loop.time(), None
+        first, trouble = 0, None
         if self._identity:
-            at = 1
+            first = 1
             trouble = None if self._is_same_store(replies[0]) else State.STORE_EMPTIED
-        for asked in batch.lists:
-            asked.batch = None
-            asked.trouble = trouble or _trouble_of(replies[at])
-            at += 1
+        remembers = self.tracks and not batch.in_doubt
+        now = self._loop.time()
+        for part, look, reply in zip(batch.parts, replies[first::2], replies[first + 1 :: 2], strict=True):
+            asked = part.asked
+            asked.trouble = trouble or _trouble_of(look)
             if asked.trouble is None:
                 asked.right_at = now
                 if asked.has_changed or asked.epoch != self.epoch:
                     asked.heard_anew(self.epoch)
-        return at
+            self._tell(part, asked.trouble or _trouble_of_answers(reply), reply, remembers)
 
     def _is_same_store(self, identity: Any) -> bool:
         return isinstance(identity, Exception) or self._judge.is_same_store(identity)
 
-    def _tell(self, asked: AskedList, command: bytes, check: Check, reply: Any, remembers: bool) -> None:
-        """Tell one who asked, in a batch where there are several readings, or trouble."""
-        trouble = asked.trouble
-        if trouble is None and not isinstance(reply, int | list):
-            trouble = _trouble_of(reply) or State.ERROR
-        if trouble is None:
-            is_in = any(reply) if isinstance(reply, list) else bool(reply)
-            if remembers:
-                self._judge.remember([hash(command) ^ asked.salt], [is_in])
-            check.told(_IN if is_in else _NOT_IN)
-        elif trouble == _MOVED:
-            self._judge.moved(asked, command, check)
-        else:
-            self._judge.not_known(asked, command, check, State(trouble))
+    def _tell(self, part: Part, trouble: State | str | None, reply: Any, remembers: bool) -> None:
+        """What is done for each check here is most of what a check costs."""
+        asked = part.asked
+        if trouble is not None:
+            for question, check in zip(part.questions, part.checks, strict=True):
+                try:
+                    if trouble == _MOVED:
+                        self._judge.moved(asked, question, check)
+                    else:
+                        self._judge.not_known(asked, question, check, State(trouble))
+                except Exception:
+                    log.exception("a check's answer could not be delivered")
+            return
+        answers = part.answers(reply)
+        if remembers:
+            self._judge.remember(map(hash, part.questions), answers, asked.salt)
+        for check, is_in in zip(part.checks, answers, strict=True):
+            try:
+                check.told(_IN if is_in else _NOT_IN)
+            except Exception:
+                log.exception("a check's answer could not be delivered")
 
     def _greeted(self, replies: list[Any]) -> None:
         if self._identity:
@@ -331,12 +369,8 @@ class Line(asyncio.Protocol):
 
     def _give_up(self, batch: _Batch) -> None:
         batch.given_up = True
-        for asked, command, check in batch.asked:
-            asked.batch = None
-            try:
-                self._judge.not_known(asked, command, check, _DOWN)
-            except Exception:
-                log.exception("a check's answer could not be delivered")
+        for part in batch.parts:
+            self._tell(part, _DOWN, None, remembers=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:
@@ -372,3 +406,8 @@ def _trouble_of(reply: Any) -> State | str | None:
     if isinstance(reply, RedisError):
         return State.ERROR if type(reply) is ResponseError else State.STORE_DOWN
     return State.UNKNOWN_LIST if reply is None else State.INACTIVE_LIST
+
+
+def _trouble_of_answers(reply: Any) -> State | str | None:
+    """The same, of a list whose look was fine."""
+    return None if isinstance(reply, list) else _trouble_of(reply) or State.ERROR

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from attribute_lists.line import Check, Line
+    from attribute_lists.lists import Question
     from foundation.store import Store
 
 log = logging.getLogger(__name__)
@@ -94,20 +95,20 @@ class Membership:
         found = self._names[account, name] = self._list(account, self._registry.list_id(account, name))
         return found
 
-    def ask(self, asked: AskedList, command: bytes, check: Check) -> None:
-        """Ask `command` (of `asked`); `check` is told, now or within the deadline."""
+    def ask(self, asked: AskedList, question: Question, check: Check) -> None:
+        """Ask whether `asked` has it; `check` is told, now or within the deadline."""
         lines = self._lines
         if asked.generation != lines.generation:
             asked.line, asked.generation = lines.line_of(asked), lines.generation
         line = asked.line
-        against = State.STORE_DOWN if line is None else line.ask(asked, command, check)
+        against = State.STORE_DOWN if line is None else line.ask(asked, question, check)
         if against is not None:
-            check.told(self._last_known(asked, command, against))
+            check.told(self._last_known(asked, question, against))
 
-    async def answer(self, asked: AskedList, command: bytes) -> State:
+    async def answer(self, asked: AskedList, question: Question) -> State:
         """`ask` for those who can await the answer."""
         waiting = _Waiting()
-        self.ask(asked, command, waiting)
+        self.ask(asked, question, waiting)
         return await waiting.answer
 
     async def check(self, account: str, name: str, readings: Sequence[bytes]) -> State:
@@ -115,7 +116,7 @@ class Membership:
         asked = self.list_named(account, name)
         if asked is None or not readings:
             return State.UNKNOWN_LIST
-        return await self.answer(asked, asked.command_of(readings))
+        return await self.answer(asked, question_of(readings))
 
     # What a line asks and tells.
 
@@ -131,23 +132,23 @@ class Membership:
     def is_same_store(self, identity: bytes | None) -> bool:
         return self._registry.is_same_store(identity)
 
-    def not_known(self, asked: AskedList, command: bytes, check: Check, state: State) -> None:
+    def not_known(self, asked: AskedList, question: Question, check: Check, state: State) -> None:
         if state is State.UNKNOWN_LIST and not self._registry.has_list(asked.account, asked.list_id):
-            self._look_up(asked, command, check)
+            self._look_up(asked, question, check)
             return
-        check.told(self._last_known(asked, command, State.LOST_LIST if state is State.UNKNOWN_LIST else state))
+        check.told(self._last_known(asked, question, State.LOST_LIST if state is State.UNKNOWN_LIST else state))
 
-    def moved(self, asked: AskedList, command: bytes, check: Check) -> None:
+    def moved(self, asked: AskedList, question: Question, check: Check) -> None:
         """Another node has the list: redis-py follows it there, and learns where."""
         look_again(self._store)
-        self._tasks.begin(self._ask_elsewhere(asked, command, check))
+        self._tasks.begin(self._ask_elsewhere(asked, question, check))
 
     def failed(self, line: Line) -> None:
         del line
         look_again(self._store)
         self._lines.look_again()
 
-    def _last_known(self, asked: AskedList, command: bytes, state: State) -> State:
+    def _last_known(self, asked: AskedList, question: Question, state: State) -> State:
         """What to say where the store can't: what was right when it was last heard, or why nothing can be said."""
         line = asked.line
         if state is State.INACTIVE_LIST or line is None:
@@ -157,7 +158,7 @@ class Membership:
             return state  # the store was heard since, though not about this list
         if asyncio.get_running_loop().time() - (asked.right_at if lost else line.heard_at) > self._serve_stale_for:
             return state
-        found = self._remembered.get(hash(command) ^ asked.salt)
+        found = self._remembered.get(hash(question) ^ asked.salt)
         if found is None:
             return state
         return State.STALE_IN if found else State.STALE_NOT_IN
@@ -182,21 +183,19 @@ class Membership:
         for tell in self.when_names_change:
             tell()
 
-    def _look_up(self, asked: AskedList, command: bytes, check: Check) -> None:
+    def _look_up(self, asked: AskedList, question: Question, check: Check) -> None:
         """A list that nobody knows may be an alias that is new: look once more before saying so."""
         looking = self._resolving.get(asked)
         if looking is None:
             looking = self._resolving[asked] = self._tasks.begin(self._resolve(asked))
             looking.add_done_callback(lambda _: self._resolving.pop(asked, None))
-        self._tasks.begin(self._ask_again(looking, asked, command, check))
+        self._tasks.begin(self._ask_again(looking, question, check))
 
     async def _resolve(self, asked: AskedList) -> AskedList | None:
         list_id = await self._registry.look_up(asked.account, asked.list_id)
         return None if list_id is None else self._list(asked.account, list_id)
 
-    async def _ask_again(
-        self, looking: asyncio.Task[AskedList | None], asked: AskedList, command: bytes, check: Check
-    ) -> None:
+    async def _ask_again(self, looking: asyncio.Task[AskedList | None], question: Question, check: Check) -> None:
         try:
             async with asyncio.timeout(self._deadline):
                 target = await asyncio.shield(looking)
@@ -206,17 +205,17 @@ class Membership:
         if target is None:
             check.told(State.UNKNOWN_LIST)
         else:
-            self.ask(target, asked.same_of(command, target), check)
+            self.ask(target, question, check)
 
-    async def _ask_elsewhere(self, asked: AskedList, command: bytes, check: Check) -> None:
+    async def _ask_elsewhere(self, asked: AskedList, question: Question, check: Check) -> None:
         # It may be about to open a connection, which takes longer than a check may. If it were given up, the next
         # check would begin anew, and none would ever get through.
-        asking = self._tasks.begin(self._state_elsewhere(asked, command))
+        asking = self._tasks.begin(self._state_elsewhere(asked, question))
         try:
             async with asyncio.timeout(self._deadline):
                 state = await asyncio.shield(asking)
         except STORE_ERRORS:
-            state = self._last_known(asked, command, State.STORE_DOWN)
+            state = self._last_known(asked, question, State.STORE_DOWN)
         except Exception:
             log.exception("a check that another node has to answer failed")
             state = State.ERROR
@@ -224,13 +223,18 @@ class Membership:
             self._lines.look_again()
         check.told(state)
 
-    async def _state_elsewhere(self, asked: AskedList, command: bytes) -> State:
+    async def _state_elsewhere(self, asked: AskedList, question: Question) -> State:
         active = await self._store.execute_command("HGET", asked.about, "active")
-        name, *words = asked.words_of(command)
-        found = await self._store.execute_command(name.decode(), *words)
+        values = (question,) if isinstance(question, bytes) else question
+        found = await self._store.execute_command("SMISMEMBER", asked.key, *values)
         if active != b"1":
             return State.UNKNOWN_LIST if active is None else State.INACTIVE_LIST
-        return State.IN if (any(found) if isinstance(found, list) else found) else State.NOT_IN
+        return State.IN if any(found) else State.NOT_IN
+
+
+def question_of(readings: Sequence[bytes]) -> Question:
+    """The question whether any of `readings`, of which there is one at least, is in a list."""
+    return readings[0] if len(readings) == 1 else tuple(readings)
 
 
 def _failed(error: BaseException) -> None:

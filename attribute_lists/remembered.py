@@ -24,12 +24,14 @@ class Remembered:
     def __len__(self) -> int:
         return self._new.filled + self._old.filled
 
-    def put(self, questions: Iterable[int], answers: Iterable[bool]) -> None:
+    def put(self, questions: Iterable[int], answers: Iterable[int], salt: int = 0) -> None:
+        """`salt` changes what the numbers stand for."""
         if not self._half:
             return
         table = self._new
         places, found, mask = table.questions, table.found, table.mask
-        for question, answer in zip(questions, answers, strict=True):
+        for number, answer in zip(questions, answers, strict=True):
+            question = number ^ salt
             at = question & mask
             there = places[at]
             if there != question:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 NOTHING = object()
 
+_USUAL_LENGTHS = 256
+_BEFORE = [b"\r\n$%d\r\n" % length for length in range(_USUAL_LENGTHS)]  # what stands before a value of that length
+
 Answered = asyncio.Future[list[Any]]
 
 
@@ -46,14 +49,19 @@ def pack(*command: str | bytes) -> bytes:
     return packed
 
 
-def pack_many(command: str, key: str, values: Sequence[bytes]) -> bytes:
+def pack_many(command: str, key: str | bytes, values: Sequence[bytes]) -> bytes:
     """`command key value...` as it is on the wire."""
-    if len(set(map(len, values))) != 1:
+    lengths = list(map(len, values))
+    if max(lengths, default=_USUAL_LENGTHS) >= _USUAL_LENGTHS:
         return pack(command, key, *values)
-    # Ids of one length, such as UUIDs, differ in nothing but themselves: joining them takes a tenth of the time.
-    head = b"*%d\r\n" % (len(values) + 2) + pack(command, key).partition(b"\r\n")[2]
-    before = b"$%d\r\n" % len(values[0])
-    return head + before + (b"\r\n" + before).join(values) + b"\r\n"
+    # Joining is faster than `pack`, by far where ids have one length, such as UUIDs.
+    head = b"*%d\r\n" % (len(values) + 2) + pack(command, key).partition(b"\r\n")[2][:-2]
+    if len(set(lengths)) == 1:
+        before = _BEFORE[lengths[0]]
+        return head + before + before.join(values) + b"\r\n"
+    parts = [b""] * (2 * len(values))
+    parts[::2], parts[1::2] = map(_BEFORE.__getitem__, lengths), values
+    return head + b"".join(parts) + b"\r\n"
 
 
 class Turn:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
+from attribute_lists.membership import question_of
 from attribute_lists.states import State
 from gateway.readings import read_question
 
 if TYPE_CHECKING:
-    from attribute_lists.lists import AskedList
+    from attribute_lists.lists import AskedList, Question
     from attribute_lists.membership import Membership
     from gateway.flag_settings import ServedSettings
 
 log = logging.getLogger(__name__)
 
-Question = tuple["AskedList", bytes]  # a list, and the command that asks the store about it
+Asked = tuple["AskedList", "Question"]  # a list, and what is asked of it
 
 # Beside the states of membership: no value, no list, or nothing that tells the account.
 INCOMPLETE = "incomplete"
@@ -48,7 +49,7 @@ class Checks:
         self.served = served
         self._default_account = default_account
 
-    def read(self, query: bytes) -> Question | str:
+    def read(self, query: bytes) -> Asked | str:
         """What the raw `query` asks, or the answer where there is nothing to ask."""
         question = read_question(query)
         account = (
@@ -57,7 +58,7 @@ class Checks:
         if account is None or question.list_id is None or not question.readings:
             return INCOMPLETE
         asked = self.membership.list_named(account, question.list_id)
-        return State.UNKNOWN_LIST if asked is None else (asked, asked.command_of(question.readings))
+        return State.UNKNOWN_LIST if asked is None else (asked, question_of(question.readings))
 
     async def answer(self, query: bytes) -> str:
         """What is known of the raw `query`: a `State` or `INCOMPLETE`. It never raises."""

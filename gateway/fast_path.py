@@ -8,6 +8,7 @@ answers keep the order of the requests.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,15 @@ from gateway.heads import Heads, Verdict
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from attribute_lists.lists import AskedList
+    from attribute_lists.lists import AskedList, Question
     from foundation.guarded_http import Guard
-    from gateway.check import Checks, Question
+    from gateway.check import Asked, Checks
 
 log = logging.getLogger(__name__)
 
 _LARGEST_HEAD = 64 * 1024  # bytes of a request that is not whole yet, and of those that wait behind it
 _MOST_TAILS, _LONGEST_TAIL, _LONGEST_END = 4096, 512, 2048
+_ANSWER_SECONDS = 0.5  # for which an answer is sent as it was put together, with its date
 
 _USUAL = b"GET /check-attribute?"
 _TO_VALUE = _USUAL + b"attribute="
@@ -56,8 +58,7 @@ class FastPath:
         self.log_every = self._until_logged = log_every
         self._lists: dict[bytes, AskedList | None] = {}
         self.usual: dict[bytes, AskedList] = {}  # by what stands from `&listId=` on in a request
-        self.answers: dict[str, bytes] = {}
-        self.headers: object = None  # that the answers have
+        self.answers: dict[str, bytes] = {}  # where the connection stays, by state
         checks.membership.when_names_change.append(self._forget_names)
         checks.served.when_changed.append(self._forget_names)
 
@@ -75,7 +76,7 @@ class FastPath:
                 self.usual.clear()
             self.usual[data[at:]] = asked
 
-    def read(self, query: bytes) -> Question | str | None:
+    def read(self, query: bytes) -> Asked | str | None:
         """What `query` asks, or the answer. None: it is no part of a valid request.
 
         Nearly every one is `attribute=VALUE&listId=REST` with a value that needs no decoding: then the last part has
@@ -86,7 +87,7 @@ class FastPath:
             if value and not value.translate(None, _PLAIN):
                 asked = self._list_of(tail)
                 if asked is not None:
-                    return asked, asked.command(value)
+                    return asked, value
         if _CONTROL.search(query):
             return None
         try:
@@ -123,10 +124,9 @@ class FastPath:
         self.usual = {}  # another one, so that no connection goes by it any more
 
     def answer(self, state: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The whole answer, where the connection stays; `headers` are uvicorn's, which change every second."""
-        if headers is not self.headers:
-            self.answers.clear()
-            self.headers = headers
+        """The whole answer, where the connection stays, kept for a moment; `headers` are uvicorn's, with the date."""
+        if not self.answers:
+            asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self.answers.clear)
         found = self.answers[state] = _answer(state, keep=True, headers=headers)
         return found
 
@@ -159,6 +159,13 @@ class _FastPathProtocol(GuardedProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._asking or self._waiting or self._in_head or self._handed_over or self.flow.write_paused:
+            self._received_meanwhile(data)
+        elif not self._asks_as_usual(data):
+            self._read(data)
+
+    def _received_meanwhile(self, data: bytes) -> None:
+        """Take `data` where something is under way or not whole yet."""
         if self._handed_over:
             if self._in_message:
                 super().data_received(data)
@@ -170,10 +177,7 @@ class _FastPathProtocol(GuardedProtocol):
             self._waiting += data
             self._read_as_fits()
             return
-        if self._waiting:
-            data, self._waiting = self._waiting + data, b""
-        elif not self._in_head and self._asks_as_usual(data):
-            return
+        data, self._waiting = self._waiting + data, b""
         self._read(data)
 
     def _asks_as_usual(self, data: bytes) -> bool:
@@ -192,7 +196,13 @@ class _FastPathProtocol(GuardedProtocol):
         value = data[_AT_VALUE : -len(end)]
         if not value or value.translate(None, _PLAIN) or not data.startswith(_TO_VALUE):
             return False
-        self._ask(self._usual_list, self._usual_list.command(value), True)
+        part = self._usual_list.part
+        if part is None:
+            self._ask(self._usual_list, value, True)
+        else:  # not the first one of this turn that asks of this list
+            self._asking = self._keep = True
+            part.questions.append(value)
+            part.checks.append(self)
         return True
 
     def _read(self, data: bytes) -> None:
@@ -231,10 +241,10 @@ class _FastPathProtocol(GuardedProtocol):
                 self._waiting = data
                 return
 
-    def _ask(self, asked: AskedList, command: bytes, keep: bool) -> None:
+    def _ask(self, asked: AskedList, question: Question, keep: bool) -> None:
         self._asking, self._keep = True, keep
         try:
-            self.path.ask(asked, command, self)
+            self.path.ask(asked, question, self)
         except Exception:
             log.exception("a check failed and was answered false")
             self.told(State.ERROR)
@@ -244,16 +254,15 @@ class _FastPathProtocol(GuardedProtocol):
         if not self._asking:
             return
         self._asking = False
-        path, transport, headers = self.path, self.transport, self.server_state.default_headers
+        path = self.path
         path.counts[state] += 1
         if path.log_every:
             path.sample(state)
         if not self._keep:
-            transport.write(_answer(state, keep=False, headers=headers))
-            transport.close()
+            self.transport.write(_answer(state, keep=False, headers=self.server_state.default_headers))
+            self.transport.close()
             return
-        known = path.answers.get(state) if headers is path.headers else None
-        transport.write(known or path.answer(state, headers))
+        self.transport.write(path.answers.get(state) or path.answer(state, self.server_state.default_headers))
         self._is_used = True
         if self._waiting:
             self.loop.call_soon(self._go_on)
