@@ -45,7 +45,9 @@ http {{
   scgi_temp_path {directory}/scgi;
   server {{
     listen 127.0.0.1:{port};
+    client_max_body_size 8m;
     location / {{ default_type application/json; return 200 true; }}
+    location = /settings.json {{ root {directory}; }}
   }}
 }}
 """
@@ -69,13 +71,16 @@ class Contender:
 
 
 @contextlib.contextmanager
-def nginx(directory: Path) -> Iterator[Running]:
-    """What a server costs that neither thinks nor asks: `true` from memory."""
+def nginx(directory: Path, *, measured: bool = True) -> Iterator[Running]:
+    """What a server costs that neither thinks nor asks: `true` from memory, and the file `settings.json`.
+
+    `measured`: on the worker's core.
+    """
     (port,) = free_ports(1)
     configuration = directory / "nginx.conf"
     configuration.write_text(_NGINX.format(directory=directory, port=port))
     command = ["nginx", "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
-    with _serving(command, {}, port, directory) as master:
+    with _serving(command, {}, port, directory, measured=measured) as master:
         (worker,) = children(master.pid)
         yield Running(master.address, worker)
 
@@ -98,8 +103,11 @@ def node(directory: Path, store: SingleStore) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def ours(directory: Path, store: Store) -> Iterator[Running]:
-    """The program as people run it: what tests start shares memory with a process that imported more."""
+def ours(directory: Path, store: Store, others: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """The program as people run it: what tests start shares memory with a process that imported more.
+
+    `others`: settings.
+    """
     (port,) = free_ports(1)
     settings = {
         "PORT": str(port),
@@ -108,16 +116,22 @@ def ours(directory: Path, store: Store) -> Iterator[Running]:
         "ACCOUNT_ID": "123456",
     }
     command = [sys.executable, "-m", "gateway", "serve"]
-    with _serving(command, settings | store.settings, port, directory) as running:
+    with _serving(command, {**settings, **store.settings, **(others or {})}, port, directory) as running:
         yield running
 
 
 @contextlib.contextmanager
-def _serving(command: list[str], settings: Mapping[str, str], port: int, directory: Path) -> Iterator[Running]:
+def _serving(
+    command: list[str], settings: Mapping[str, str], port: int, directory: Path, *, measured: bool = True
+) -> Iterator[Running]:
     log = directory / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            on_worker_core(command), cwd=directory, env=environment(settings), stdout=output, stderr=output
+            on_worker_core(command) if measured else command,
+            cwd=directory,
+            env=environment(settings),
+            stdout=output,
+            stderr=output,
         )
 
     def listens() -> bool:

@@ -31,8 +31,18 @@ class Saturation(NamedTuple):
 
 
 def wrk(address: str, lists: Lists, *, seconds: int) -> Saturation:
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_REQUESTS), address]
-    found = json.loads(_last_line([*command, "--", str(lists.members), *lists.names]))
+    """Checks of `lists`."""
+    return _wrk(address, [str(lists.members), *lists.names], seconds=seconds)
+
+
+def wrk_requests(address: str, file: Path, *, seconds: int, connections: int = CONNECTIONS) -> Saturation:
+    """Whole requests from `file`, in turn, with a NUL between two of them."""
+    return _wrk(address, ["from", str(file)], seconds=seconds, connections=connections)
+
+
+def _wrk(address: str, arguments: list[str], *, seconds: int, connections: int = CONNECTIONS) -> Saturation:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_REQUESTS), address, "--", *arguments]
+    found = json.loads(_last_line(command))
     rate = found["requests"] / found["seconds"]
     return Saturation(rate, found["p50_ms"], found["p99_ms"], found["requests"], found["failed"])
 

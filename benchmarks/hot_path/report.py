@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _QUIET = 0.03  # a larger share of the worker's core that others had is told at once
 
-BEGIN, END = "<!-- hot path: begin -->", "<!-- hot path: end -->"
+MARK = "hot path"
 
 _INTRODUCTION = f"""\
 `scripts/bench` wrote this section. One worker on a core of its own; wrk ({CONNECTIONS} kept connections,
@@ -44,7 +44,7 @@ def target_table(targets: list[Target], rounds: list[Round]) -> str:
     for target in targets:
         measured = target.measured(rounds)
         limits = [f"{limit:.{target.digits}f}" for limit in (target.at_least, target.stretch)]
-        rows.append([target.label, _number(measured, target.digits), *limits, target.verdict(measured)])
+        rows.append([target.label, number(measured, target.digits), *limits, target.verdict(measured)])
     return table(["", "measured", "wanted", "stretch", ""], rows)
 
 
@@ -59,12 +59,12 @@ def number_table(labels: Mapping[str, str], rounds: list[Round]) -> str:
             continue
         p50 = over_rounds(rounds, name, lambda sample: sample.saturation.p50_ms)
         p99 = over_rounds(rounds, name, lambda sample: sample.saturation.p99_ms)
-        row = [label, f"{rate:,.0f}", f"{_number(p50)} / {_number(p99)}"]
+        row = [label, f"{rate:,.0f}", f"{number(p50)} / {number(p99)}"]
         row += [_paced(rounds, name, rate) for rate in RATES]
-        row.append(_number(over_rounds(rounds, name, lambda sample: sample.cpu_us), 1))
-        row.append(_number(over_rounds(rounds, name, lambda sample: sample.busy)))
-        row.append(_number(over_rounds(rounds, name, lambda sample: sample.memory_mb), 0))
-        row.append(_number(over_rounds(rounds, name, lambda sample: sample.commands)))
+        row.append(number(over_rounds(rounds, name, lambda sample: sample.cpu_us), 1))
+        row.append(number(over_rounds(rounds, name, lambda sample: sample.busy)))
+        row.append(number(over_rounds(rounds, name, lambda sample: sample.memory_mb), 0))
+        row.append(number(over_rounds(rounds, name, lambda sample: sample.commands)))
         rows.append(row)
     return table(head, rows)
 
@@ -95,12 +95,11 @@ def section(
     command: str,
     machine: Mapping[str, str],
 ) -> str:
-    described = ", ".join(f"{name} {text}" for name, text in machine.items() if name != "date")
     return "\n\n".join(
         [
             "## The hot path",
             _INTRODUCTION.format(rounds=len(rounds), seconds=seconds),
-            f"Recorded on {machine['date']} with `{command}`. {described[0].upper()}{described[1:]}.",
+            recorded(command, machine),
             target_table(targets, rounds),
             "![requests per second, processor time per request and latency](performance-hot-path.svg)",
             number_table(labels, rounds),
@@ -110,11 +109,19 @@ def section(
     )
 
 
-def put_between_markers(document: Path, text: str) -> None:
+def recorded(command: str, machine: Mapping[str, str]) -> str:
+    """When and on what; `machine` as `machine.describe` has it."""
+    described = ", ".join(f"{name} {text}" for name, text in machine.items() if name != "date")
+    return f"Recorded on {machine['date']} with `{command}`. {described[0].upper()}{described[1:]}."
+
+
+def put_between_markers(document: Path, mark: str, text: str) -> None:
     """Replace what stands between the markers; they are added at the end where they are missing."""
-    before, begin, rest = document.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before if begin else before.rstrip() + chr(10) * 2}{BEGIN}\n{text}\n{END}{after or chr(10)}")
+    begins, ends = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, begin, rest = document.read_text().partition(begins)
+    _, _, after = rest.partition(ends)
+    before = before if begin else f"{before.rstrip()}\n\n"
+    document.write_text(f"{before}{begins}\n{text}\n{ends}{after or chr(10)}")
 
 
 def progress(label: str, sample: Sample) -> str:
@@ -123,6 +130,8 @@ def progress(label: str, sample: Sample) -> str:
     parts += [f"at {rate:,}/s p50 {o.p50_ms:.2f} p99 {o.p99_ms:.2f} ms" for rate, o in sample.paced.items()]
     if sample.cpu_us is not None and sample.memory_mb is not None:
         parts.append(f"{sample.cpu_us:.1f} µs CPU a request, {sample.memory_mb:.0f} MB")
+    if sample.alone is not None:
+        parts.append(f"one connection p50 {sample.alone.p50_ms:.2f} p99 {sample.alone.p99_ms:.2f} ms")
     if sample.foreign is not None and sample.foreign > _QUIET:
         parts.append(f"others took {sample.foreign:.0%} of the core")
     if sample.bad_answers:
@@ -133,8 +142,8 @@ def progress(label: str, sample: Sample) -> str:
 def _paced(rounds: list[Round], name: str, rate: int) -> str:
     p50 = over_rounds(rounds, name, lambda sample: sample.p50_at(rate))
     p99 = over_rounds(rounds, name, lambda sample: sample.p99_at(rate))
-    return f"{_number(p50)} / {_number(p99)}" if p50 is not None else "-"
+    return f"{number(p50)} / {number(p99)}" if p50 is not None else "-"
 
 
-def _number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"

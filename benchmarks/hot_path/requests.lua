@@ -1,6 +1,6 @@
--- What wrk asks, after `--`: how many members each list has, then the lists. Members and others by turns, spread over the
--- whole list, from requests made beforehand: making them would take the time that the load needs. At the end, one line of
--- JSON with what wrk found.
+-- What wrk asks, after `--`: how many members each list has, then the lists: members and others by turns, spread over the
+-- whole list. Or `from` and a file of whole requests with a NUL between two of them. Either way from requests made
+-- beforehand: making them would take the time that the load needs. At the end, one line of JSON with what wrk found.
 
 local AT_MOST = 50000
 
@@ -8,6 +8,14 @@ local requests = {}
 local position = 0
 
 function init(arguments)
+  if arguments[1] == "from" then
+    local file = assert(io.open(arguments[2], "rb"))
+    for one in file:read("*a"):gmatch("[^%z]+") do
+      requests[#requests + 1] = one
+    end
+    file:close()
+    return
+  end
   local members = tonumber(arguments[1])
   local stride = math.max(1, math.floor(members / AT_MOST))
   local list = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.hot_path import contenders, load, machine, questions
@@ -26,6 +26,7 @@ class Sample:
     """What one turn measured; None where it can't be.
 
     `commands`: membership commands of the store per answer. `foreign`: the share of the worker's core that others had.
+    `alone`: what a single connection gets.
     """
 
     saturation: load.Saturation
@@ -35,6 +36,7 @@ class Sample:
     commands: float | None = None
     foreign: float | None = None
     paced: dict[int, Outcome] = field(default_factory=dict)
+    alone: load.Saturation | None = None
 
     @property
     def bad_answers(self) -> int:
@@ -67,13 +69,9 @@ def take(contender: Contender, *, seconds: int) -> Sample:
         _check_answers(contender, server.address)
         load.wrk(server.address, lists, seconds=WARM_UP_SECONDS)
         asked = store.membership_commands() if store else 0
-        before, core = machine.usage(server.pid), machine.worker_core_seconds()
-        saturation = load.wrk(server.address, lists, seconds=seconds)
-        after, core = machine.usage(server.pid), machine.worker_core_seconds() - core
+        found = saturate(server.pid, lambda: load.wrk(server.address, lists, seconds=seconds), seconds=seconds)
+        saturation = found.saturation
         commands = (store.membership_commands() - asked) / saturation.requests if store else None
-        cpu = after.cpu_seconds - before.cpu_seconds
-        cpu_us = cpu / saturation.requests * 1e6
-        foreign = max(0.0, core - cpu) / seconds
         paced: dict[int, Outcome] = {}
         for rate in RATES:
             if saturation.rate < _ROOM * rate:
@@ -82,8 +80,18 @@ def take(contender: Contender, *, seconds: int) -> Sample:
             if outcome.answered < _KEPT_UP:
                 break
             paced[rate] = outcome
-        memory_mb = max(after.memory_mb, machine.usage(server.pid).memory_mb)
-    return Sample(saturation, cpu_us, cpu / seconds, memory_mb, commands, foreign, paced)
+        memory_mb = max(found.memory_mb or 0.0, machine.usage(server.pid).memory_mb)
+    return replace(found, memory_mb=memory_mb, commands=commands, paced=paced)
+
+
+def saturate(pid: int, run: Callable[[], load.Saturation], *, seconds: int) -> Sample:
+    """What `run`, a load of `seconds`, found, and what the process `pid` used meanwhile."""
+    before, core = machine.usage(pid), machine.worker_core_seconds()
+    saturation = run()
+    after, core = machine.usage(pid), machine.worker_core_seconds() - core
+    cpu = after.cpu_seconds - before.cpu_seconds
+    foreign = max(0.0, core - cpu) / seconds
+    return Sample(saturation, cpu / saturation.requests * 1e6, cpu / seconds, after.memory_mb, foreign=foreign)
 
 
 def take_redis_benchmark(port: int, key: str, members: int, *, seconds: int) -> Sample:

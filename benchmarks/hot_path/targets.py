@@ -42,7 +42,7 @@ class Target:
         return measured <= limit if self.at_most else measured >= limit
 
 
-def _rate(sample: Sample) -> float:
+def rate(sample: Sample) -> float:
     return sample.saturation.rate
 
 
@@ -54,7 +54,7 @@ def _p99_at_10_000(sample: Sample) -> float | None:
     return sample.p99_at(10_000)
 
 
-def _ratio(name: str, other: str, read: Read) -> Callable[[Round], float | None]:
+def ratio(name: str, other: str, read: Read) -> Callable[[Round], float | None]:
     def of(samples: Round) -> float | None:
         if name not in samples or other not in samples:
             return None
@@ -70,26 +70,26 @@ def _memory(samples: Round) -> float | None:
 
 def targets(members_large: int) -> list[Target]:
     return [
-        Target("req/s, share of nginx's static `true`", 0.65, 0.80, _ratio(OURS, NGINX, _rate)),
-        Target("CPU per request, times nginx's (at most)", 1.6, 1.3, _ratio(OURS, NGINX, _cpu), at_most=True),
-        Target("req/s, times the plain FastAPI + redis-py route", 15, 20, _ratio(OURS, FASTAPI, _rate), digits=1),
-        Target("req/s, times the Node http + ioredis service", 2, 4, _ratio(OURS, NODE, _rate)),
+        Target("req/s, share of nginx's static `true`", 0.65, 0.80, ratio(OURS, NGINX, rate)),
+        Target("CPU per request, times nginx's (at most)", 1.6, 1.3, ratio(OURS, NGINX, _cpu), at_most=True),
+        Target("req/s, times the plain FastAPI + redis-py route", 15, 20, ratio(OURS, FASTAPI, rate), digits=1),
+        Target("req/s, times the Node http + ioredis service", 2, 4, ratio(OURS, NODE, rate)),
         Target(
             "req/s, times redis-benchmark SISMEMBER without pipelining, same connections",
             *(1.0, 1.2),
-            _ratio(OURS, REDIS_BENCHMARK, _rate),
+            ratio(OURS, REDIS_BENCHMARK, rate),
         ),
         Target(
             "p99 at 10,000 req/s (open loop), times nginx's (at most)",
             *(2, 1.3),
-            _ratio(OURS, NGINX, _p99_at_10_000),
+            ratio(OURS, NGINX, _p99_at_10_000),
             at_most=True,
         ),
         Target(
             f"req/s with a list of {members_large:,} members, share of that with 1,000",
             *(0.95, 1.0),
-            _ratio(LARGE, OURS, _rate),
+            ratio(LARGE, OURS, rate),
         ),
-        Target("req/s on a 3-node cluster, share of a single node", 0.95, 1.0, _ratio(CLUSTER, OURS, _rate)),
+        Target("req/s on a 3-node cluster, share of a single node", 0.95, 1.0, ratio(CLUSTER, OURS, rate)),
         Target("memory of a worker under load, MB (at most)", 80, 60, _memory, at_most=True, digits=0),
     ]
