@@ -1,4 +1,4 @@
-# Cohort Gateway: both programs in one image. By default it runs the gateway; docker-compose.yml runs cohort-sync too.
+# Cohort Gateway: all programs in one image. By default it runs the gateway; docker-compose.yml runs the others too.
 # Debian's glibc, not Alpine: the wheels of the fast parts (uvloop, httptools, msgspec, hiredis) are built for it.
 ARG PYTHON=python:3.11-slim
 
@@ -17,7 +17,9 @@ COPY event_stream/ event_stream/
 COPY fme_client/ fme_client/
 COPY foundation/ foundation/
 COPY gateway/ gateway/
+COPY heap_export/ heap_export/
 COPY local_stack/ local_stack/
+COPY published/ published/
 RUN pip wheel --no-build-isolation --no-deps --wheel-dir /src/dist .
 RUN pip install --no-index --no-deps /src/dist/cohort_gateway-*.whl
 # Nothing that builds or installs stays in the image.
@@ -32,8 +34,8 @@ ENV HOST=0.0.0.0 DATA_DIR=/data
 USER cohort
 WORKDIR /opt/cohort-gateway
 VOLUME /data
-# gateway, cohort-sync (Heap's webhook), administration of cohort-sync
-EXPOSE 8000 8001 8002
+# gateway, cohort-sync (Heap's webhook), administration of cohort-sync, heap-export, administration of heap-export
+EXPOSE 8000 8001 8002 8003 8004
 # http.client, since urllib would ask a proxy of the environment even for loopback.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT', 8000)), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]

@@ -14,6 +14,7 @@ from attribute_lists.members import is_member, member_page
 from attribute_lists.names import checked_account
 from cohort_sync import audit
 from cohort_sync.operations import Operations
+from cohort_sync.references import flags_using
 
 if TYPE_CHECKING:
     from cohort_sync.receiver import Receiver
@@ -57,7 +58,10 @@ class Admin:
         return account, await self.receiver.definitions.resolve(checked_account(account), name)
 
     async def described(self, name: tuple[str, str]) -> dict[str, Any]:
-        return asdict(await describe_list(self.receiver.store, name, stale_after=self.receiver.settings.stale_after))
+        """With the flags that use it."""
+        store = self.receiver.store
+        found = await describe_list(store, name, stale_after=self.receiver.settings.stale_after)
+        return {**asdict(found), "flags": await flags_using(store, found.account, {found.list_id, *found.aliases})}
 
 
 def reading_router(admin: Admin) -> APIRouter:
@@ -113,10 +117,12 @@ def changing_router(admin: Admin) -> APIRouter:
         return await admin.described(found)
 
     @router.delete("/lists/{account}/{name}")
-    async def delete_list(account: str, name: str, operator: Operator = "api") -> dict[str, str]:
+    async def delete_list(account: str, name: str, operator: Operator = "api") -> dict[str, Any]:
+        """`flags` are those that use it still: they find nobody in it from now on."""
         found = await admin.resolved(account, name)
+        flags = (await admin.described(found))["flags"]
         await operations.delete(found, actor=_actor(operator))
-        return {"deleted": found[1]}
+        return {"deleted": found[1], "flags": flags}
 
     @router.post("/lists/{account}/{name}/drain")
     async def drain_list(account: str, name: str, operator: Operator = "api") -> dict[str, Any]:
@@ -132,7 +138,10 @@ def changing_router(admin: Admin) -> APIRouter:
 
     @router.post("/erase")
     async def erase(person: Person, operator: Operator = "api") -> dict[str, Any]:
-        """Take one person out of everything; the receipt says from where, and which receivers are outstanding."""
+        """Take one person out of lists, journals and checkpoints.
+
+        The receipt says from where, which receivers are outstanding, and which commands of other services to run too.
+        """
         return await operations.erase(person.id, actor=_actor(operator))
 
     @router.post("/checkpoint")

@@ -17,7 +17,7 @@ from cohort_sync.public import public_listener
 from cohort_sync.receiver import open_receiver
 from cohort_sync.settings import CohortSyncSettings
 from foundation import serving
-from foundation.errors import CohortGatewayError
+from foundation.command_line import exit_status
 from foundation.logs import configure_logging
 from foundation.settings import load_settings
 from foundation.store import describe_store
@@ -44,11 +44,7 @@ def serve(
     admin_port: Annotated[int | None, typer.Option(help="instead of COHORT_SYNC_ADMIN_PORT")] = None,
 ) -> None:
     """Receive Heap's pushes and serve the administration, each on its own port, until SIGINT or SIGTERM."""
-    settings = load_settings(CohortSyncSettings)
-    if port is not None:
-        settings.cohort_sync_port = port
-    if admin_port is not None:
-        settings.cohort_sync_admin_port = admin_port
+    settings = load_settings(CohortSyncSettings, cohort_sync_port=port, cohort_sync_admin_port=admin_port)
     configure_logging(settings.log_level, service="cohort-sync")
     uvloop.run(_serve(settings))
 
@@ -59,22 +55,11 @@ async def _serve(settings: CohortSyncSettings) -> None:
         administration = serving.Listener(
             create_administration_app(receiver), settings.cohort_sync_admin_host, settings.cohort_sync_admin_port
         )
-        bound = [
-            (public, serving.bind(public.host, public.port, setting="COHORT_SYNC_PORT")),
-            (administration, serving.bind(administration.host, administration.port, setting="COHORT_SYNC_ADMIN_PORT")),
-        ]
-        print(  # noqa: T201 - says where it is, to people and to tests
-            f"cohort-sync listening on {serving.address(bound[0][1])}, administration on "
-            f"{serving.address(bound[1][1])}, store {describe_store(settings)}",
-            flush=True,
+        await serving.serve_with_administration(
+            "cohort-sync", public, administration, setting="COHORT_SYNC", store=describe_store(settings)
         )
-        await serving.serve(bound)
 
 
 def main() -> None:
-    """Run the program; an error that the operator can mend is one line on stderr and exit status 2."""
-    try:
-        app()
-    except CohortGatewayError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+    """Run the program."""
+    sys.exit(exit_status(app))

@@ -28,10 +28,13 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     as_json: Json = False,
 ) -> None:
-    """Take one person out of every list, of the journal and of the checkpoints; prints a receipt."""
+    """Take one person out of every list, of the journal and of the checkpoints; prints a receipt.
+
+    What the other services keep is theirs: `cohort-gateway erase` and `heap-export erase`.
+    """
     member = member or typer.prompt("id")
     if not yes:
-        typer.confirm("erase this person everywhere? This can't be undone", abort=True)
+        typer.confirm("erase this person from all lists, journals and checkpoints? This can't be undone", abort=True)
     receipt = AdminClient(load_settings(CohortSyncSettings)).post("/erase", {"id": member})
     if as_json:
         typer.echo(json.dumps(receipt, indent=2))
@@ -44,6 +47,8 @@ def erase(
         typer.echo(
             f"outstanding at the receivers {', '.join(receipt['outstanding'])}: they do their part when they run"
         )
+    commands = " and ".join(f"`{command}`" for command in receipt["run_too"])
+    typer.echo(f"run {commands} too, where these services are in use: what they keep of the person is still there")
 
 
 def show_audit(

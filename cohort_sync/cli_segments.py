@@ -88,10 +88,12 @@ def show_segment(name: ListName, account: Account = None, as_json: Json = False)
     if as_json:
         typer.echo(json.dumps(described, indent=2))
         return
+    flags = described.pop("flags")
     for field, value in described.items():
         shown = ", ".join(value) if isinstance(value, list) else value
         at = f"  ({_time(value)})" if field in ("created", "last_page") and value else ""
         typer.echo(f"{field:14} {'-' if shown in (None, '') else shown}{at}")
+    typer.echo(f"{'flags':14} {_flags(flags) or '-'}")
 
 
 @segments.command("set")
@@ -149,6 +151,8 @@ def delete_segment(
     """Delete a list with its aliases. A later push of its segment makes it anew."""
     client, path = _at(name, account)
     described = client.get(path)
+    if described["flags"]:
+        typer.echo(f"these flags use it, and would find nobody in it: {_flags(described['flags'])}", err=True)
     if not yes:
         typer.confirm(f"delete {described['list_id']} with {described['members']} members?", abort=True)
     done = client.delete(path)
@@ -174,6 +178,14 @@ def check_segment(
 def _at(name: str, account: str | None) -> tuple[AdminClient, str]:
     client = AdminClient(load_settings(CohortSyncSettings))
     return client, f"/lists/{quote(client.account_or_default(account), safe='')}/{quote(name, safe='')}"
+
+
+def _flags(references: list[dict[str, str]]) -> str:
+    """Each with the rules of it that name the list."""
+    rules: dict[str, list[str]] = {}
+    for one in references:
+        rules.setdefault(one["flag"], []).append(one["rule"])
+    return ", ".join(f"{flag} ({', '.join(dict.fromkeys(names))})" for flag, names in rules.items())
 
 
 def _print_list(described: dict[str, Any], *, as_json: bool) -> None:

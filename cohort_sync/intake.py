@@ -9,9 +9,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cohort_sync.memory import Memory
 from cohort_sync.pushes import parse_push_in_turns
 from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError, TooSlowError, UnavailableError
+from foundation.memory import Memory
 from foundation.tasks import end
 from foundation.turns import Turns
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
-    from cohort_sync.memory import Booking
     from cohort_sync.pushes import DrainPush, SyncPush
     from cohort_sync.settings import CohortSyncSettings
     from cohort_sync.signature import SignatureCheck
+    from foundation.memory import Booking
 
 log = logging.getLogger(__name__)
 

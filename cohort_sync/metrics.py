@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 if TYPE_CHECKING:
-    from cohort_sync.memory import Memory
+    from foundation.memory import Memory
 
 
 class Metrics:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cohort_sync.receiver import Receiver
 
 
+RUN_TOO = ["cohort-gateway erase", "heap-export erase"]  # where other services keep something of a person
+
+
 class Operations:
     """The operator's changes of a running receiver; `actor` is who makes them. Methods raise what applying raises."""
 
@@ -48,7 +51,9 @@ class Operations:
         await self._do("delete", name, {"at": max(int(time.time() * 1000), newest + 1)}, actor)
 
     async def erase(self, member: str, *, actor: str) -> dict[str, Any]:
-        """Take a person out of everything: lists, kept pages, journal, checkpoints. The receipt says what was done.
+        """Take a person out of lists, kept pages, journal and checkpoints. The receipt says what was done.
+
+        It also names the commands (`run_too`) that do it for what other services keep.
 
         Tasks that Heap started before now never bring the person back; a later one may.
         """
@@ -59,7 +64,7 @@ class Operations:
         record = self._record("erase", ("", ""), {"tag": tag_of(raw, receiver.tag_key).decode()}, actor)
         outcome = await receiver.keep(record, member=raw)
         receipt = await receiver.erasures.finish(record)
-        return {"erasure": record.mark, "at": record.at, "lists": outcome.removed} | receipt
+        return {"erasure": record.mark, "at": record.at, "lists": outcome.removed} | receipt | {"run_too": RUN_TOO}
 
     async def _do(self, action: Action, name: tuple[str, str], details: dict[str, Any], actor: str) -> Outcome:
         return await self._receiver.keep(self._record(action, name, details, actor))

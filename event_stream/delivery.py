@@ -9,25 +9,25 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from event_stream.patience import any_of, until_told
+from event_stream.spells import Spell
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.tasks import end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from event_stream.consumer import Consumer
     from event_stream.stream import Record
     from event_stream.writer import Count
 
 log = logging.getLogger(__name__)
-
-Found = TypeVar("Found")
 
 _IDLE_SECONDS = 0.2  # between looks for new events
 _LAST_SECONDS = 0.5  # for what is under way when the delivery ends
@@ -37,7 +37,9 @@ _LONGEST_WISH = 600.0  # seconds that whoever takes the events may ask us to wai
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """All of them arrived."""
+    """All of them arrived, but for those in `refused`: by their ids, why each will never be taken."""
+
+    refused: Mapping[bytes, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Delivery:
         self._in_hand: set[bytes] = set()
         self._lanes: dict[str, _Lane] = {}
         self._is_stopping = asyncio.Event()
+        self._deaths = Spell(f"stream {consumer.stream.name}: events are refused and become dead letters")
+        self._forgotten = Spell(f"stream {consumer.stream.name}: old dead letters go for new ones")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,11 +109,13 @@ class Delivery:
             await end(*under_way)
             with contextlib.suppress(TimeoutError, *STORE_ERRORS):
                 await asyncio.wait_for(self._consumer.leave(list(self._in_hand)), _LAST_SECONDS)
+            self._deaths.close()
+            self._forgotten.close()
 
     async def _take_all(self) -> None:
         while True:
             room = min(self._most_in_hand - len(self._in_hand), self.most_at_once)
-            taken = await self._with_store(partial(self._consumer.take, room)) if room > 0 else []
+            taken = await until_told(partial(self._consumer.take, room)) if room > 0 else []
             for record in taken:
                 if record.id not in self._in_hand:  # else: taken over from ourselves, after a long standstill
                     self._in_hand.add(record.id)
@@ -131,7 +137,7 @@ class Delivery:
         try:
             while lane.waiting and not self._is_stopping.is_set():
                 if len(lane.waiting) < self.most_at_once:
-                    await _any_of(self.linger, lane.has_many, self._is_stopping)
+                    await any_of(self.linger, lane.has_many, self._is_stopping)
                 some = [lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting)))]
                 lane.has_many.clear()
                 await self._deliver(place, some)
@@ -147,7 +153,9 @@ class Delivery:
             if verdict is None:
                 return
             if isinstance(verdict, Delivered):
-                await self._finish(part)
+                await self._finish([record for record in part if record.id not in verdict.refused])
+                for reason in dict.fromkeys(verdict.refused.values()):
+                    await self._bury([record for record in part if verdict.refused.get(record.id) == reason], reason)
             elif verdict.because_of_some and len(part) > 1:
                 half = len(part) // 2
                 parts.extendleft((part[half:], part[:half]))
@@ -173,12 +181,14 @@ class Delivery:
             seconds = max(pauses.next(), min(verdict.after, _LONGEST_WISH))
             if tries == 1:
                 log.warning("events don't arrive (%s) and are tried again", verdict.reason)
-            await _any_of(seconds, self._is_stopping)
+            await any_of(seconds, self._is_stopping)
         return None
 
     async def _finish(self, part: Sequence[Record]) -> None:
+        if not part:
+            return
         ids = [record.id for record in part]
-        finished = await self._with_store(partial(self._consumer.stream.finish, ids))
+        finished = await until_told(partial(self._consumer.stream.finish, ids))
         self._in_hand.difference_update(ids)
         self._count("delivered", len(ids))
         if finished < len(ids):
@@ -186,13 +196,14 @@ class Delivery:
 
     async def _bury(self, part: Sequence[Record], reason: str) -> None:
         ids = [record.id for record in part]
-        died, gone = await self._with_store(partial(self._consumer.stream.bury, ids, reason))
+        died, gone = await until_told(partial(self._consumer.stream.bury, ids, reason))
         self._in_hand.difference_update(ids)
         self._count("dead", died, reason)
-        log.error("%d events are refused (%s) and are dead letters now", died, reason)
+        if died:
+            self._deaths.add(died, reason)
         if gone:
             self._count("dead_dropped", gone)
-            log.error("%d old dead letters had to go for new ones", gone)
+            self._forgotten.add(gone, "DEAD_EVENTS")
 
     async def _keep_touching(self) -> None:
         while True:
@@ -204,18 +215,6 @@ class Delivery:
             except Exception:
                 log.exception("the store can't be told that this consumer lives")
 
-    async def _with_store(self, ask: Callable[[], Awaitable[Found]]) -> Found:
-        """What the store says, however long it takes to say it."""
-        pauses = Pauses(0.1, 2.0)
-        while True:
-            try:
-                return await ask()
-            except STORE_ERRORS as error:
-                log.debug("the stream can't be reached: %s", explain(error))
-            except Exception:
-                log.exception("the stream's answer can't be used; asking again")
-            await asyncio.sleep(pauses.next())
-
 
 class _Lane:
     """Events for one place."""
@@ -225,12 +224,3 @@ class _Lane:
     def __init__(self) -> None:
         self.waiting: deque[Record] = deque()
         self.has_many = asyncio.Event()
-
-
-async def _any_of(seconds: float, *events: asyncio.Event) -> None:
-    """Wait for any of `events`, so long at the most."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await end(*waits)

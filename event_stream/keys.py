@@ -25,3 +25,11 @@ def counts(stream: str) -> str:
 def writer(stream: str, name: str) -> str:
     """The last append of a writer and what came of it, so that one whose answer was lost is not made twice; expires."""
     return f"cg:stream:{{{stream}}}:writer:{name}"
+
+
+def marks(stream: str, kept: str, share: int) -> str:
+    """Set of the marks of events that were appended, so that each is appended once: one share of those `kept` so long.
+
+    In shares, since Redis keeps small sets in a third of the memory.
+    """
+    return f"cg:stream:{{{stream}}}:marks:{kept}:{share:x}"

@@ -22,6 +22,34 @@ redis.call('SET', KEYS[3], ARGV[2] .. ' ' .. stored, 'EX', 86400)
 return stored
 """
 
+# KEYS entries, counts, then the sets where the mark of each event is looked for and kept: `now` and `before`, the same
+# one twice where marks stay for good. ARGV: most entries, then of each event: to, body, mark, seconds that the set
+# `now` is kept (0: for good). An event whose mark is known is there already. Gives for each: 1 stored, 0 known, -1 no
+# room; nothing is stored behind one that found no room, so that what is sent again keeps its order.
+APPEND_NEW = """
+local told, stored, known, room = {}, 0, 0, tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
+for n = 1, (#ARGV - 1) / 4 do
+  local at, now, before = 4 * n - 2, KEYS[1 + 2 * n], KEYS[2 + 2 * n]
+  local mark, kept = ARGV[at + 2], tonumber(ARGV[at + 3])
+  if redis.call('SISMEMBER', now, mark) == 1 or (before ~= now and redis.call('SISMEMBER', before, mark) == 1) then
+    known = known + 1
+    told[n] = 0
+  elseif stored >= room then
+    room = -1
+    told[n] = -1
+  else
+    redis.call('SADD', now, mark)
+    if kept > 0 then redis.call('EXPIRE', now, kept) end
+    redis.call('XADD', KEYS[1], '*', 'to', ARGV[at], 'body', ARGV[at + 1])
+    stored = stored + 1
+    told[n] = 1
+  end
+end
+if stored > 0 then redis.call('HINCRBY', KEYS[2], 'appended', stored) end
+if known > 0 then redis.call('HINCRBY', KEYS[2], 'known', known) end
+return told
+"""
+
 # KEYS entries. ARGV: group, consumer, how many, milliseconds after which others' events are taken over (0: not now),
 # where to look for these. Gives the place to look at next, and the events.
 TAKE = """
@@ -53,8 +81,8 @@ FINISH = """
 local finished = 0
 for first = 2, #ARGV, 500 do
   local last = math.min(first + 499, #ARGV)
-  finished = finished + redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, first, last))
-  redis.call('XDEL', KEYS[1], unpack(ARGV, first, last))
+  redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, first, last))
+  finished = finished + redis.call('XDEL', KEYS[1], unpack(ARGV, first, last))
 end
 if finished > 0 then redis.call('HINCRBY', KEYS[2], 'delivered', finished) end
 return finished
@@ -155,6 +183,13 @@ return {looked, next_id, full, told}
 
 # KEYS of any stream. ARGV: the id to begin at, how many. Gives the entries.
 LOOK = "return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])"
+
+# KEYS entries. ARGV: ids. Gives for each whether it is there.
+PRESENT = """
+local told = {}
+for n = 1, #ARGV do told[n] = #redis.call('XRANGE', KEYS[1], ARGV[n], ARGV[n]) end
+return told
+"""
 
 # KEYS entries, counts. ARGV: how many at most. Takes the oldest events away; gives how many.
 TRIM = """

@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from event_stream import keys, scripts
+from event_stream.marks import PERSON_BYTES, Mark, sets_of
 from foundation.scripts import run_script
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from foundation.store import Store
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 _AT_A_TIME = 200  # entries that a walk looks at in one step, so that nothing else waits for long
 _TRIMMED_AT_A_TIME = 5000
+
+
+class Appended(IntEnum):
+    """What became of an event with a mark."""
+
+    NO_ROOM = -1
+    KNOWN = 0
+    STORED = 1
 
 
 class Event(NamedTuple):
@@ -80,6 +90,55 @@ class Stream:
         stored: int = await run_script(self.store, scripts.APPEND, names, arguments)
         return stored
 
+    async def append_new(self, events: Sequence[tuple[Event, Mark]]) -> list[Appended]:
+        """Add those of `events` whose mark is unknown; what became of each, in their order.
+
+        It can be tried again when no answer came. Nothing is stored behind an event that finds no room.
+        """
+        told: list[Appended] = []
+        for start in range(0, len(events), _AT_A_TIME):
+            if told and told[-1] is Appended.NO_ROOM:
+                told += [Appended.NO_ROOM] * (len(events) - len(told))
+                break
+            names = [self.entries, self._counts]
+            arguments: list[str | bytes | int] = [self.most]
+            for (to, body), mark in events[start : start + _AT_A_TIME]:
+                names += sets_of(self.name, mark)
+                arguments += [to, body, mark.value, 2 * mark.seconds]
+            told += map(Appended, await run_script(self.store, scripts.APPEND_NEW, names, arguments))
+        return told
+
+    async def read(self, after: bytes, count: int) -> list[Record]:
+        """Up to `count` events behind the id `after` (empty: from the first one on), without a group.
+
+        For a stream that one reader at a time delivers, who finishes them.
+        """
+        place = f"({after.decode()}" if after else "-"
+        return [record_of(row) for row in await run_script(self.store, scripts.LOOK, [self.entries], [place, count])]
+
+    async def present(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these are still there: others were finished, erased or thrown away since they were read."""
+        found: set[bytes] = set()
+        for start in range(0, len(ids), _AT_A_TIME):
+            some = ids[start : start + _AT_A_TIME]
+            told = await run_script(self.store, scripts.PRESENT, [self.entries], some)
+            found.update(id_ for id_, is_there in zip(some, told, strict=True) if is_there)
+        return found
+
+    async def forget_marks(self, whose: bytes, kept: Iterable[int]) -> int:
+        """Forget a person's marks, given the first `PERSON_BYTES` of these; how many.
+
+        `kept`: for how many seconds marks are known here, each number that there is (0: for good).
+        """
+        forgotten = 0
+        names = {name for seconds in kept for name in sets_of(self.name, Mark(whose, seconds))}
+        for name in names:
+            members: Iterable[bytes] = await self.store.execute_command("SMEMBERS", name)
+            theirs = [member for member in members if member[:PERSON_BYTES] == whose]
+            if theirs:
+                forgotten += await self.store.execute_command("SREM", name, *theirs)
+        return forgotten
+
     async def finish(self, ids: Sequence[bytes]) -> int:
         """These are delivered; how many of them nobody had finished before."""
         names = [self.entries, self._counts]
@@ -101,9 +160,9 @@ class Stream:
         return Status(
             waiting=waiting,
             in_hand=in_hand,
-            oldest_seconds=max(0.0, now - _seconds_of(first[0][0])) if first else 0.0,
+            oldest_seconds=max(0.0, now - seconds_of(first[0][0])) if first else 0.0,
             dead=dead,
-            last_dead_seconds=max(0.0, now - _seconds_of(last[0][0])) if last else None,
+            last_dead_seconds=max(0.0, now - seconds_of(last[0][0])) if last else None,
             counts={name.decode(): int(value) for name, value in zip(flat[::2], flat[1::2], strict=True)},
         )
 
@@ -190,7 +249,7 @@ class Stream:
         return [self.entries, self._counts, self._dead]
 
 
-def _seconds_of(id_: bytes) -> float:
+def seconds_of(id_: bytes) -> float:
     """When an entry came, on the store's clock."""
     return int(id_.partition(b"-")[0]) / 1000
 

@@ -10,6 +10,7 @@ from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from event_stream.spells import Spell
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -81,6 +82,7 @@ class Writer:
         self._emptied = asyncio.Event()
         self._emptied.set()
         self._lost = 0  # dropped here, and not yet counted in the store
+        self._losses = Spell(f"stream {stream.name}: events are dropped")
         self._is_behind = False
 
     @property
@@ -126,7 +128,7 @@ class Writer:
             await end(appending)
             if self._waiting:
                 self._drop(len(self._waiting), "stopped")
-                log.error("%d events are lost: the store did not take them before the end", len(self._waiting))
+            self._losses.close()
 
     async def _append_all(self) -> None:
         while True:
@@ -139,8 +141,7 @@ class Writer:
                 written.settle(at >= stored, 1)
             self._count("stored", stored)
             if stored < len(some):
-                self._count("dropped", len(some) - stored, reason)
-                log.error("%d events are dropped: %s", len(some) - stored, reason)
+                self._tell_of_loss(len(some) - stored, reason)
             if not self._waiting:
                 self._filled.clear()
                 self._emptied.set()
@@ -183,7 +184,9 @@ class Writer:
         self._is_behind = True
 
     def _drop(self, number: int, reason: str) -> None:
-        if not self._lost:
-            log.error("events are dropped: %s", reason)
         self._lost += number
+        self._tell_of_loss(number, reason)
+
+    def _tell_of_loss(self, number: int, reason: str) -> None:
         self._count("dropped", number, reason)
+        self._losses.add(number, reason)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fme_client.errors import NetworkError
 from fme_client.identity import NAME, VERSION
-from fme_client.transport import Request
+from fme_client.transport import Request, encoded
 from fme_client.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fme_client.logs import Log
     from fme_client.options import Options
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 10.0  # as long as the Node SDK waits
 AT_ONCE = 4  # events on their own that are under way together
+
+_LONGEST_USER_ID = 255  # characters of an id that may stand in a header, and beside a batch
 
 _OK, _BAD_REQUEST, _TOO_LARGE = 200, 400, 413
 
@@ -66,7 +68,7 @@ class EventSender:
 
     def _send_each(self, events: Sequence[Event]) -> Sent:
         path = f"{self._prefix()}/events/t"
-        requests = [Request(path, event.parameters, event.body, event.headers) for event in events]
+        requests = [Request(path, event.parameters, event.body, self._headers(event)) for event in events]
         again, refused, last = [], 0, None
         for event, error in zip(events, self._post(requests), strict=True):
             if error is not None:
@@ -80,7 +82,8 @@ class EventSender:
     def _send_batch(self, events: Sequence[Event]) -> Sent:
         parameters = {"a": self._account_id, "env": self._sdk_key, "sn": NAME, "sv": VERSION}
         path = f"{self._prefix()}/server-side/batch-events-v2"
-        request = Request(path, parameters, _joined(events), {"Authorization": self._sdk_key})
+        body = _joined(events, self._users(events))
+        request = Request(path, parameters, body, {"Authorization": self._sdk_key})
         error = self._post([request])[0]
         if error is None:
             return Sent()
@@ -91,6 +94,17 @@ class EventSender:
         if error.status in (_BAD_REQUEST, _TOO_LARGE):
             return Sent(refused=len(events), error=error)
         return Sent(events, error=error)
+
+    def _headers(self, event: Event) -> Mapping[str, str]:
+        users = self._users([event])
+        return {**event.headers, "X-User-Id": encoded(users[0])} if users else event.headers
+
+    def _users(self, events: Iterable[Event]) -> list[str]:
+        """The ids of their users, where the gateway has asked for them; whoever else takes events never gets any."""
+        if not self._transport.wants_user_ids:
+            return []
+        users = dict.fromkeys(event.user for event in events)
+        return [user for user in users if user and len(user) <= _LONGEST_USER_ID]
 
     def _post(self, requests: Sequence[Request]) -> list[NetworkError | None]:
         """All at the same time; what went wrong with each."""
@@ -108,5 +122,6 @@ class EventSender:
         return NetworkError("status", f"the server answered {answer.status}", status=answer.status)
 
 
-def _joined(events: Sequence[Event]) -> bytes:
-    return b'{"ev":[' + b",".join(event.body for event in events) + b"]}"
+def _joined(events: Sequence[Event], users: Sequence[str] = ()) -> bytes:
+    beside = b',"users":' + json.dumps(users).encode() if users else b""
+    return b'{"ev":[' + b",".join(event.body for event in events) + b"]" + beside + b"}"

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Starts no thread by itself. `current` are settings that a parent process has fetched."""
+    """Starts no thread by itself. `current` are settings that a parent process has fetched.
 
-    def __init__(self, options: Options, current: Settings | None = None) -> None:
+    `wants_user_ids`: whether the gateway has asked the parent for the ids of users.
+    """
+
+    def __init__(self, options: Options, current: Settings | None = None, *, wants_user_ids: bool = False) -> None:
         self._options = options
         self._made = time.monotonic()
         self._transport = Transport(options.base, proxies=not options.has_gateway)
+        self._transport.wants_user_ids = wants_user_ids
         self._gateway = Gateway(self._transport, options)
         self.settings = SettingsKeeper(self._transport, options, self._first_settings, current)
         self.payloads = Payloads(options.account_id, options.sdk_key, options.base)
@@ -41,7 +45,8 @@ class Parts:
 
     def again(self) -> Parts:
         """The same for a forked child: no thread, no connection, no event and no lock of the parent's."""
-        return Parts(replace(self._options, log=self._options.log.fork()), self.settings.current)
+        options = replace(self._options, log=self._options.log.fork())
+        return Parts(options, self.settings.current, wants_user_ids=self._transport.wants_user_ids)
 
     def close(self, timeout: float) -> bool:
         """Send what events there are, within `timeout` seconds; whether all were sent."""

@@ -31,11 +31,15 @@ SDK_INITIALISED = "vwo_fmeSdkInit"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its body for `/events/t` or a batch, its parameters and headers for `/events/t`."""
+    """One event: its body for `/events/t` or a batch, its parameters and headers for `/events/t`.
+
+    `user`: the id of the user whom it is about, which VWO never gets; a gateway that wants it does.
+    """
 
     parameters: Mapping[str, object]
     headers: Mapping[str, str]
     body: bytes
+    user: str | None = None
 
 
 class Payloads:
@@ -71,8 +75,10 @@ class Payloads:
             "sdkInitTime": round(init_seconds * 1000),
         }
         props = {"vwo_fs_environment": self._sdk_key, "product": "fme", "data": data}
-        user_id = f"{self._account_id}_{self._sdk_key}"
-        return self._event(user_id, SDK_INITIALISED, props, {}, user_agent="", ip_address="", agent_parameter="")
+        nobody = f"{self._account_id}_{self._sdk_key}"
+        return self._event(
+            nobody, SDK_INITIALISED, props, {}, user_agent="", ip_address="", agent_parameter="", is_user=False
+        )
 
     def _of(self, context: Context, name: str, props: Mapping[str, Any], attributes: Mapping[str, Any]) -> Event:
         agent = context.user_agent
@@ -97,6 +103,7 @@ class Payloads:
         user_agent: str,
         ip_address: str,
         agent_parameter: str,
+        is_user: bool = True,
     ) -> Event:
         now = time.time()
         body = self._writer.body(
@@ -126,7 +133,7 @@ class Payloads:
             headers["X-Device-User-Agent"] = _header(user_agent)
         if ip_address:
             headers["VWO-X-Forwarded-For"] = _header(ip_address)
-        return Event(parameters, headers, _json(body))
+        return Event(parameters, headers, _json(body), user_id if is_user else None)
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

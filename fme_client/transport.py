@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 POOLED = 64  # connections that are kept for the next request; more are made and closed
 CONNECTING = 16  # at the same time; they may hang in a name look-up for as long as the resolver tries
 _ANSWER_LIMIT = 64 * 1024 * 1024  # bytes
+_WISH = ("X-Wants", "user-ids")  # with which a gateway asks for the ids of users beside their events
 
 
 class Answer(NamedTuple):
@@ -80,6 +81,7 @@ class Transport:
 
     def __init__(self, base: str, *, proxies: bool) -> None:
         self.base = base
+        self.wants_user_ids = False  # whether the server has asked for the ids of users beside their events
         self._connecting = Workers(CONNECTING, name="fme-client-connecting")
         self._session = requests.Session()
         self._session.trust_env = False  # or it would read files and variables with each request
@@ -124,6 +126,8 @@ class Transport:
                 body = response.raw.read(limit + 1, decode_content=True)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise named(error) from None  # its text holds the URL, and that the user's data
+        if response.headers.get(_WISH[0]) == _WISH[1]:
+            self.wants_user_ids = True
         if len(body) > limit:
             raise NetworkError("bad_answer", "the server's answer is too long")
         return Answer(response.status_code, body)

@@ -1,15 +1,16 @@
-"""What commands that work in the store have in common."""
+"""What our programs and their commands have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from foundation.errors import UnavailableError
+from foundation.errors import CohortGatewayError, UnavailableError
 from foundation.store import STORE_ERRORS, connect, describe_store
 from foundation.store_trouble import explain
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from foundation.store import Store
 
 Found = TypeVar("Found")
+
+
+def exit_status(program: Callable[[], object]) -> int:
+    """Run `program`; an error that the operator can mend is one line on stderr and exit status 2."""
+    try:
+        program()
+    except CohortGatewayError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the program's own word
+        return 2
+    return 0
 
 
 def with_store(settings: ServiceSettings, ask: Callable[[Store], Awaitable[Found]]) -> Found:

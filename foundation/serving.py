@@ -103,8 +103,23 @@ def _calm_the_collector() -> None:
     gc.set_threshold(50_000, 20, 1000)
 
 
-async def serve(listeners: list[tuple[Listener, socket.socket]]) -> None:
-    """Serve until SIGINT or SIGTERM, then finish the requests under way and return."""
+async def serve_with_administration(
+    name: str, public: Listener, administration: Listener, *, setting: str, store: str
+) -> None:
+    """Serve a program's two ports, of the settings `<setting>_PORT` and `<setting>_ADMIN_PORT`; say where they are."""
+    bound = [
+        (public, bind(public.host, public.port, setting=f"{setting}_PORT")),
+        (administration, bind(administration.host, administration.port, setting=f"{setting}_ADMIN_PORT")),
+    ]
+    public_address, admin_address = (address(listening) for _, listening in bound)
+    await serve(bound, tell=f"{name} listening on {public_address}, administration on {admin_address}, store {store}")
+
+
+async def serve(listeners: list[tuple[Listener, socket.socket]], *, tell: str = "") -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests under way and return.
+
+    `tell` is said when a signal finds us ready for it.
+    """
     servers: list[_Server] = []
     for listener, _ in listeners:
         options: dict[str, Any] = {
@@ -124,6 +139,8 @@ async def serve(listeners: list[tuple[Listener, socket.socket]]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    if tell:
+        print(tell, flush=True)  # noqa: T201 - to people and to tests
     _calm_the_collector()
 
     async def run(server: _Server, bound: socket.socket) -> None:

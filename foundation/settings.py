@@ -90,6 +90,9 @@ class ServiceSettings(BaseSettings):
     settings_file: Path | None = Field(
         default=None, description="serve the flag settings of this file instead of polling VWO"
     )
+    heap_app_id: str | None = Field(
+        default=None, description="app id of the Heap environment that gets exposures; more are added by the API"
+    )
     admin_token: str | None = Field(
         default=None,
         description="bearer token of the admin API; unset: made once and kept in `DATA_DIR/admin_token`",
@@ -108,9 +111,12 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 def load_settings(cls: type[Settings], **overrides: Any) -> Settings:
-    """Read `cls` from the environment. Raises `ConfigurationError`, naming each variable and what is wrong with it."""
+    """Read `cls` from the environment; `overrides` that are None were not given.
+
+    Raises `ConfigurationError`, naming each variable and what is wrong with it.
+    """
     try:
-        return cls(**overrides)
+        return cls(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         # The value itself is left out: it may be a secret.
         problems = "; ".join(

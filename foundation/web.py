@@ -31,6 +31,7 @@ _REASONS = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
 def error_response(status: int, error: str, reason: str) -> JSONResponse:
     """The one JSON shape of errors: `{"error": "<for people>", "reason": "<metric label>"}`."""
     headers = _ERROR_HEADERS.get(status)
+    error = error.encode("utf-8", "backslashreplace").decode()  # it may name what holds half a surrogate pair
     return JSONResponse({"error": error, "reason": reason}, status_code=status, headers=headers)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from foundation.store import Store
     from gateway.flag_settings import ServedSettings
     from gateway.metrics import Metrics
+    from gateway.visitors import Visitors
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,10 @@ class _SetAlias(msgspec.Struct, rename="camel"):
     alias_id: str | int | None = None
 
 
-def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account: str | None) -> APIRouter:
+def aliases_router(
+    aliases: Aliases, served: ServedSettings, visitors: Visitors, *, default_account: str | None
+) -> APIRouter:
+    """`visitors` learns of the users, whom an SDK with aliases asks about before each of its decisions."""
     router = APIRouter()
 
     def account_of(request: Request) -> str:
@@ -142,11 +146,16 @@ def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account:
         alias = _id(request, "aliasId", given.alias_id)
         if user == alias:
             raise BadRequestError("aliasId: it is the userId; give another id of the same user", reason="bad_request")
-        return _json({"isAliasSet": await aliases.put(account_of(request), alias, user)})
+        account = account_of(request)
+        visitors.learn(account, user)
+        return _json({"isAliasSet": await aliases.put(account, alias, user)})
 
     async def get_alias_user_id(request: Request) -> Response:
         asked = _asked(request)
-        users = await aliases.users_of(account_of(request), asked)
+        account = account_of(request)
+        users = await aliases.users_of(account, asked)
+        for user in users:
+            visitors.learn(account, user)
         return _json([{"aliasId": alias, "userId": user} for alias, user in zip(asked, users, strict=True)])
 
     router.add_api_route(
@@ -156,7 +165,7 @@ def aliases_router(aliases: Aliases, served: ServedSettings, *, default_account:
         summary="Let an alias stand for a user",
         response_model=None,
         openapi_extra={"parameters": _parameters("userId", "aliasId"), "requestBody": _BODY},
-        responses=_REFUSED,
+        responses=_REFUSED | error_responses({408: "the body takes too long"}),
     )
     router.add_api_route(
         "/user-alias/getAliasUserId",

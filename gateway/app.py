@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from attribute_lists.membership import Membership
+from foundation.body_deadline import BodyDeadline
 from foundation.crew import Crew
 from foundation.store import connect, describe_store, embedded_socket
 from foundation.web import health_router, install_error_handlers, operations_router
@@ -17,15 +18,20 @@ from gateway.aliases import Aliases, aliases_router
 from gateway.check import Checks, check_router
 from gateway.cors import allow_browsers, warn_of_browsers
 from gateway.decisions_app import DecisionsPart
+from gateway.decisions_routes import GET_FLAG
 from gateway.event_queue import EventQueue
-from gateway.events import Events, events_router
+from gateway.events import Events, events_router, takers
+from gateway.exposures import Exposures
 from gateway.flag_settings import POLLED, polled_settings, settings_router
 from gateway.metrics import Metrics
 from gateway.parts import Geography, served_settings
+from gateway.publishing import Publishing
 from gateway.readiness import Phase, Readiness
 from gateway.shortcuts import Shortcuts
 from gateway.user_details import PATH as USER_DETAILS
 from gateway.user_details import UserAgents, UserDetails, user_details_router
+from gateway.visitors import Visitors
+from gateway.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,14 +60,23 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     checks = Checks(membership, served, default_account=settings.account_id)
     metrics.count_checks(checks.counts)
     queue = EventQueue(settings, store, metrics.event_fates) if settings.forwards_events else None
-    events = Events(metrics, served, queue, default_account=settings.account_id)
-    readiness = Readiness(membership, served, crew, queue)
+    exposures = Exposures(store, metrics, most=settings.events_waiting) if settings.exports_exposures else None
+    visitors = Visitors(store, remember=settings.visitors_remembered)
+    events = Events(metrics, served, visitors, queue, exposures, default_account=settings.account_id)
+    readiness = Readiness(membership, served, crew, [part for part in (queue, exposures) if part is not None])
     geography = Geography(settings, crew)
     details = UserDetails(UserAgents(), geography.locations, trusted_proxies=settings.trusted_proxies)
     aliases = Aliases(store, metrics, remember=settings.aliases_remembered, deadline=_DEADLINE)
     deciding = DecisionsPart(
-        settings, checks=checks, describe=details.describe, intake=events, store=store, metrics=metrics
+        settings,
+        checks=checks,
+        describe=details.describe,
+        intake=events,
+        visitors=visitors,
+        store=store,
+        metrics=metrics,
     )
+    publishing = Publishing(served, store, crew)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -73,6 +88,9 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
                 served.running(),
                 geography.running(),
                 _running(queue),
+                _running(exposures),
+                visitors.running(),
+                publishing.running(),
                 deciding.running(),
             ):
                 readiness.phase = Phase.SERVING
@@ -84,8 +102,13 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     app = FastAPI(title="Cohort Gateway", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     install_error_handlers(app)
     app.add_middleware(
-        Shortcuts, answers={POLLED: functools.partial(polled_settings, served), USER_DETAILS: details.answer}
+        Shortcuts,
+        answers={POLLED: functools.partial(polled_settings, served), USER_DETAILS: details.answer},
+        takers=takers(events) | ({GET_FLAG: deciding.get_flag} if settings.decision_required else {}),
     )
+    app.add_middleware(BodyDeadline, seconds=settings.body_seconds, setting="BODY_SECONDS")
+    if settings.exports_exposures:
+        app.add_middleware(Wishes)
     if settings.cors_config_required:
         allow_browsers(app, settings.cors_origins)
     app.include_router(health_router())
@@ -94,7 +117,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         check_router(checks),
         settings_router(served),
         user_details_router(details),
-        aliases_router(aliases, served, default_account=settings.account_id),
+        aliases_router(aliases, served, visitors, default_account=settings.account_id),
         events_router(events),
     ]
     if settings.decision_required:
@@ -108,8 +131,8 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     return app
 
 
-def _running(queue: EventQueue | None) -> AbstractAsyncContextManager[None]:
-    return contextlib.nullcontext() if queue is None else queue.running()
+def _running(part: EventQueue | Exposures | None) -> AbstractAsyncContextManager[None]:
+    return contextlib.nullcontext() if part is None else part.running()
 
 
 def _tell(settings: GatewaySettings) -> None:

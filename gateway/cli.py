@@ -9,8 +9,8 @@ import typer
 import uvloop
 
 from foundation import serving
+from foundation.command_line import exit_status
 from foundation.crew import Crew
-from foundation.errors import CohortGatewayError
 from foundation.guarded_http import Guard
 from foundation.logs import configure_logging
 from foundation.settings import load_settings
@@ -50,7 +50,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="instead of PORT")] = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; this is what happens without a command, too."""
-    settings = load_settings(GatewaySettings, **({} if port is None else {"port": port}))
+    settings = load_settings(GatewaySettings, port=port)
     configure_logging(settings.log_level, service="gateway")
     if settings.workers == 1:
         uvloop.run(_serve(settings, Crew(), lambda: _bind_alone(settings)))
@@ -71,7 +71,7 @@ def _serve_together(settings: GatewaySettings) -> int:
 
         def work(crew: Crew) -> int:
             configure_logging(settings.log_level, service=f"gateway.{crew.slot}")
-            return _exit_status(lambda: uvloop.run(_serve(settings, crew, lambda: serving.join(claimed))))
+            return exit_status(lambda: uvloop.run(_serve(settings, crew, lambda: serving.join(claimed))))
 
         return run_workers(settings.workers, work, when_up=lambda: _tell_address(claimed))
 
@@ -100,14 +100,5 @@ async def _serve(settings: GatewaySettings, crew: Crew, bind: Callable[[], socke
 
 
 def main() -> None:
-    """Run the program; an error that the operator can mend is one line on stderr and exit status 2."""
-    sys.exit(_exit_status(app))
-
-
-def _exit_status(program: Callable[[], object]) -> int:
-    try:
-        program()
-    except CohortGatewayError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the program's own word
-        return 2
-    return 0
+    """Run the program."""
+    sys.exit(exit_status(app))

@@ -12,6 +12,7 @@ from foundation.settings import load_settings
 from gateway.erasing import erase_person, known_accounts
 from gateway.event_queue import event_stream
 from gateway.settings import GatewaySettings
+from published.exposures import exposure_stream
 
 if TYPE_CHECKING:
     from foundation.store import Store
@@ -31,7 +32,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of text")] = False,
 ) -> None:
-    """Delete what the gateway keeps of one person: waiting and dead events, aliases, the visitor id.
+    """Delete what the gateway keeps of one person: waiting and dead events and exposures, aliases, the visitor id.
 
     Lists are cohort-sync's: `cohort-sync erase` takes the person out of them.
     """
@@ -42,12 +43,16 @@ def erase(
         typer.confirm("delete everything that the gateway keeps of this person? This can't be undone", abort=True)
 
     async def ask(store: Store) -> Erased:
-        now = await event_stream(store, settings).status()
-        with progress("looking at events", now.waiting + now.dead) as tell:
+        streams = event_stream(store, settings), exposure_stream(store)
+        now = [await stream.status() for stream in streams]
+        with progress("looking at events", sum(one.waiting + one.dead for one in now)) as tell:
             return await erase_person(store, settings, concerned, who, tell)
 
     erased = with_store(settings, ask)
     if as_json:
         typer.echo(json.dumps(erased._asdict()))
     else:
-        typer.echo(f"deleted: {erased.events} events, {erased.aliases} aliases, {erased.visitor_ids} visitor ids")
+        typer.echo(
+            f"deleted: {erased.events} events, {erased.exposures} exposures, {erased.aliases} aliases, "
+            f"{erased.visitor_ids} visitor ids"
+        )

@@ -20,7 +20,6 @@ from gateway.explain_routes import explain_router
 from gateway.lists_admin import lists_router
 from gateway.ofrep import Ofrep, ofrep_router
 from gateway.ofrep_requests import ApiKeys
-from gateway.visitors import Visitors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.decisions_events import Intake
     from gateway.metrics import Metrics
     from gateway.settings import GatewaySettings
+    from gateway.visitors import Visitors
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +47,20 @@ class DecisionsPart:
         checks: Checks,
         describe: Describe,
         intake: Intake,
+        visitors: Visitors,
         store: Store,
         metrics: Metrics,
     ) -> None:
-        self._visitors = Visitors(store, remember=settings.visitors_remembered)
         compiled = DecisionSettings(checks.served)
         decisions = Decisions(
             Decider(checks.membership, describe, metrics, checks=checks.counts),
             compiled,
             Sender(intake),
-            self._visitors,
+            visitors,
         )
         self._token = _token(settings)
         ofrep = Ofrep(decisions, ApiKeys(settings.ofrep_api_keys), bulk_exposures=settings.ofrep_bulk_exposures)
+        self.get_flag = decisions.get_flag
         self.sdk_router = decisions_router(decisions)  # SDKs may put a prefix in front of these routes
         self._open = ofrep_router(ofrep)
         self._for_operators = (explain_router(decisions), lists_router(compiled, store))
@@ -73,13 +74,12 @@ class DecisionsPart:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Learn visitor ids while the block runs; the admin token is there from the start."""
+        """The admin token is there from the start."""
         try:
             self._token()
         except UnavailableError as error:
             log.warning("%s", error)
-        async with self._visitors.running():
-            yield
+        yield
 
 
 def _token(settings: GatewaySettings) -> Callable[[], str]:

@@ -42,6 +42,7 @@ _ERROR: dict[str, Any] = {
 }
 _ERRORS = {
     400: "a field is missing or wrong, and the answer names it; or the account is none of ours",
+    408: "the body takes too long",
     413: "the body is too large",
     503: "there are no settings to decide with",
 }

@@ -27,8 +27,8 @@ VERSION = "0.1.0"
 class Intake(Protocol):
     """Where events go. It takes them within the time that an answer has, and never raises."""
 
-    async def take(self, account: str, sdk_key: str, bodies: Sequence[bytes]) -> None:
-        """`bodies`: each the JSON of one event as `/events/t` takes it."""
+    async def take(self, account: str, sdk_key: str, user: str, bodies: Sequence[bytes]) -> None:
+        """`bodies`: each the JSON of one event about `user` (an id) as `/events/t` takes it."""
 
 
 class Sender:
@@ -48,7 +48,7 @@ class Sender:
             for exposure in decision.exposures
         ]
         if bodies:
-            await self._intake.take(settings.account_id, writer.sdk_key, bodies)
+            await self._intake.take(settings.account_id, writer.sdk_key, context.id, bodies)
 
     async def tracked(
         self, settings: Settings, sdk_key: str | None, context: Context, name: str, properties: Mapping[str, Any]
@@ -56,7 +56,7 @@ class Sender:
         """The user did something."""
         writer = _Writer(settings, sdk_key, context)
         body = writer.event(name, of_custom_event(properties), {})
-        await self._intake.take(settings.account_id, writer.sdk_key, [body])
+        await self._intake.take(settings.account_id, writer.sdk_key, context.id, [body])
 
     async def attributes(
         self, settings: Settings, sdk_key: str | None, context: Context, attributes: Mapping[str, Any]
@@ -65,7 +65,7 @@ class Sender:
         writer = _Writer(settings, sdk_key, context)
         props = {"isCustomEvent": True, "vwo_fs_environment": writer.sdk_key}
         body = writer.event(VISITOR_ATTRIBUTES, props, attributes)
-        await self._intake.take(settings.account_id, writer.sdk_key, [body])
+        await self._intake.take(settings.account_id, writer.sdk_key, context.id, [body])
 
 
 class _Writer:

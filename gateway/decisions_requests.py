@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = MEBIBYTE
 MAX_FLAGS = 1000
 
-_HALF_PAIR = b"\\ud"
+HALF_PAIR = b"\\ud"
 
 Scalar = str | int | float | bool
 
@@ -120,7 +120,7 @@ def parse_json(body: bytes) -> Any:
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError:
-            if _HALF_PAIR not in body.lower():
+            if HALF_PAIR not in body.lower():
                 raise
             return json.loads(body.decode(), parse_constant=_refuse)
     except RecursionError:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.decisions_settings import DecisionSettings
     from gateway.visitors import Visitors
 
+GET_FLAG = "/server-side/getFlag"
+
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
@@ -34,20 +36,29 @@ class Decisions:
         settings = await self.settings.settings_for(account, sdk_key)
         return settings, self.decider.asking(settings)
 
+    async def get_flag(self, request: Request) -> Response:
+        """What is answered to `GET_FLAG`. Raises `CohortGatewayError`."""
+        asked = await read(request, FlagQuestion)
+        account, sdk_key = whose(request)
+        settings, asking = await self.begin(account, sdk_key)
+        context, key = asked.context(), str(asked.feature_key)
+        decided = await self.decider.decide(settings, [key], context, asking, way="get_flag")
+        self.visitors.learn(settings.account_id, context.id)
+        await self.sender.exposures(settings, sdk_key, context, decided.values())
+        return _json(_flag(decided[key]), asking)
+
 
 def decisions_router(decisions: Decisions) -> APIRouter:
     router = APIRouter(prefix="/server-side")
 
-    @router.post("/getFlag", summary="One flag for one user", response_model=None, **described(FlagQuestion, FLAG))
-    async def get_flag(request: Request) -> Response:
-        asked = await read(request, FlagQuestion)
-        account, sdk_key = whose(request)
-        settings, asking = await decisions.begin(account, sdk_key)
-        context, key = asked.context(), str(asked.feature_key)
-        decided = await decisions.decider.decide(settings, [key], context, asking, way="get_flag")
-        decisions.visitors.learn(settings, context.id)
-        await decisions.sender.exposures(settings, sdk_key, context, decided.values())
-        return _json(_flag(decided[key]), asking)
+    router.add_api_route(
+        "/getFlag",
+        decisions.get_flag,
+        methods=["POST"],
+        summary="One flag for one user",
+        response_model=None,
+        **described(FlagQuestion, FLAG),
+    )
 
     @router.post(
         "/getFlags", summary="Several flags for one user", response_model=None, **described(FlagsQuestion, FLAGS)
@@ -61,7 +72,7 @@ def decisions_router(decisions: Decisions) -> APIRouter:
             raise BadRequestError(f"featureKeys: {MAX_FLAGS} at the most; ask in parts", reason="too_many_flags")
         context = asked.context()
         decided = await decisions.decider.decide(settings, keys, context, asking, way="get_flag")
-        decisions.visitors.learn(settings, context.id)
+        decisions.visitors.learn(settings.account_id, context.id)
         await decisions.sender.exposures(settings, sdk_key, context, decided.values())
         return _json({"flags": {key: _flag(decision) for key, decision in decided.items()}}, asking)
 
@@ -73,7 +84,7 @@ def decisions_router(decisions: Decisions) -> APIRouter:
         name, context = str(asked.event_name), asked.context()
         known = name in settings.event_names
         if known:
-            decisions.visitors.learn(settings, context.id)
+            decisions.visitors.learn(settings.account_id, context.id)
             await decisions.sender.tracked(settings, sdk_key, context, name, asked.event_properties or {})
         return _json({name: known})
 
@@ -89,7 +100,7 @@ def decisions_router(decisions: Decisions) -> APIRouter:
         account, sdk_key = whose(request)
         settings, _ = await decisions.begin(account, sdk_key)
         context = asked.context()
-        decisions.visitors.learn(settings, context.id)
+        decisions.visitors.learn(settings.account_id, context.id)
         attributes = {str(asked.attribute_key): asked.attribute_value}
         await decisions.sender.attributes(settings, sdk_key, context, attributes)
         return Response(status_code=200)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
+
+from gateway.decisions_requests import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +37,20 @@ class _Event(msgspec.Struct):
 
 class _Batch(msgspec.Struct):
     ev: list[msgspec.Raw]
+    users: Any = None
+
+
+class _ParsedBatch(msgspec.Struct):
+    ev: list[Any]
+    users: Any = None
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_batch = msgspec.json.Decoder(_Batch).decode
+
+_LONGEST_TEXT = 255  # characters of an attribute that may be a user's id: Heap takes no longer identity
+_MOST_TEXTS = 50  # attributes that are looked at
+_OF_SDKS = frozenset(("vwo_fs_environment", "ip"))  # attributes that SDKs add
 
 
 def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
@@ -46,30 +60,78 @@ def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
     """
     try:
         body.decode()  # what the decoder skips may hold anything, and a batch would be refused for it
-        data = _decode_event(body).d
+        try:
+            data = _decode_event(body).d
+        except msgspec.DecodeError:
+            data = msgspec.convert(parse_json(body), _Event).d  # half a surrogate pair goes on as it is
         missing = {name: value for name, value in beside.items() if value and not getattr(data, name)}
         if missing:
-            whole = msgspec.json.decode(body)
+            whole = parse_json(body)
             whole["d"] |= missing
-            body = msgspec.json.encode(whole)
+            body = _encode(whole)
     except RecursionError as error:
         raise ValueError("too many levels") from error
     return SdkEvent(data.event.name, body)
 
 
-def parts_of_batch(body: bytes) -> list[bytes]:
-    """The JSON of each event in a batch. Raises `ValueError`."""
+class Batch(NamedTuple):
+    """The JSON of each event, and the ids of users that our own client sends beside them (docs/events.md)."""
+
+    parts: list[bytes]
+    users: list[str]
+
+
+def read_batch(body: bytes) -> Batch:
+    """Raises `ValueError`."""
     try:
-        return [bytes(raw) for raw in _decode_batch(body).ev]
+        batch: _Batch | _ParsedBatch
+        try:
+            batch = _decode_batch(body)
+            parts = [bytes(raw) for raw in batch.ev]
+        except msgspec.DecodeError:
+            batch = msgspec.convert(parse_json(body), _ParsedBatch)
+            parts = [_encode(part) for part in batch.ev]
     except RecursionError as error:
         raise ValueError("too many levels") from error
+    users = batch.users if isinstance(batch.users, list) else []
+    return Batch(parts, [user for user in users if isinstance(user, str)])
+
+
+def user_in(header: str | None) -> list[str]:
+    """The id in the header `X-User-Id`, percent-encoded UTF-8, where there is one."""
+    try:
+        return [unquote(header, errors="strict")] if header else []
+    except UnicodeDecodeError:
+        return []
+
+
+def visitor_in(body: bytes) -> tuple[str, list[str]]:
+    """The visitor id of an event, read before, upper case, and the texts among the visitor's attributes."""
+    try:
+        data = parse_json(body)["d"]
+    except ValueError:  # a number beyond all, in what was skipped before
+        return "", []
+    visitor, about = data.get("visId"), data.get("visitor")
+    props = about.get("props") if isinstance(about, dict) else None
+    own = props if isinstance(props, dict) else {}
+    values = [value for name, value in own.items() if name not in _OF_SDKS][:_MOST_TEXTS]
+    texts = [value for value in values if isinstance(value, str) and len(value) <= _LONGEST_TEXT]
+    return visitor.upper() if isinstance(visitor, str) else "", texts
 
 
 def sdk_key_in(body: bytes) -> str:
     """The SDK key that an event, read before, names itself; empty where it names none."""
     try:
-        props = msgspec.json.decode(body)["d"]["event"].get("props")
-    except (ValueError, RecursionError):  # a number beyond all, in what was skipped before
+        props = parse_json(body)["d"]["event"].get("props")
+    except ValueError:  # a number beyond all, in what was skipped before
         return ""
     key = props.get("vwo_envKey") if isinstance(props, dict) else None
     return key if isinstance(key, str) else ""
+
+
+def _encode(value: Any) -> bytes:
+    """JSON. Half a surrogate pair stays the escape that it was, as UTF-8 has nothing for it."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

@@ -29,10 +29,10 @@ CLAIM_AFTER = 10.0  # seconds without a word after which what a gateway has in h
 
 # What a sender waits for a slow store, once: when that is known to be away, nobody waits. More than a check's deadline,
 # since no flag waits for events, and those in memory are lost with the process.
-_PATIENCE = 0.5
+PATIENCE = 0.5
 _WATCH_SECONDS = 2.0
 _LATE_SECONDS = 60.0  # beyond what events may wait for company
-_RECENT_SECONDS = 600.0  # for which a loss, or a new dead letter, shows in `/readyz`
+RECENT_SECONDS = 600.0  # for which a loss, or a new dead letter, shows in `/readyz`
 
 
 def event_stream(store: Store, settings: GatewaySettings) -> Stream:
@@ -46,7 +46,7 @@ class EventQueue:
     def __init__(self, settings: GatewaySettings, store: Store, metrics: EventMetrics) -> None:
         self._stream = event_stream(store, settings)
         self._metrics = metrics
-        self._writer = Writer(self._stream, patience=_PATIENCE, count=self._count)
+        self._writer = Writer(self._stream, patience=PATIENCE, count=self._count)
         self._vwo = Vwo(settings.vwo_base_url, patience=settings.socket_timeout)
         self._delivery = Delivery(
             Consumer(self._stream, claim_after=CLAIM_AFTER),
@@ -85,13 +85,13 @@ class EventQueue:
         found = []
         if self._writer.is_behind:
             found.append("events_in_memory")
-        if self._lost_at is not None and time.monotonic() - self._lost_at < _RECENT_SECONDS:
+        if self._lost_at is not None and time.monotonic() - self._lost_at < RECENT_SECONDS:
             found.append("events_dropped")
         status = self._status
         if status is not None:
             if status.oldest_seconds > self._late:
                 found.append("events_late")
-            if status.last_dead_seconds is not None and status.last_dead_seconds < _RECENT_SECONDS:
+            if status.last_dead_seconds is not None and status.last_dead_seconds < RECENT_SECONDS:
                 found.append("events_dead")
         return found
 

@@ -1,7 +1,8 @@
 """Take the events that SDKs send, and answer exactly 200, since SDKs retry everything else.
 
 The header `X-Events` tells what became of them: `stored` (they are in Redis), `buffered` (in memory, Redis does not
-take them now), `dropped`, `counted` (nothing is forwarded here) or `unreadable`.
+take them now), `dropped`, `counted` (nothing is forwarded here) or `unreadable`; the worst of it, where there is more
+than one place for them.
 """
 
 from __future__ import annotations
@@ -14,22 +15,28 @@ from starlette.requests import ClientDisconnect
 
 from attribute_lists.names import is_account
 from event_stream.stream import Event
+from event_stream.writer import Fate
+from fme_client.evaluation.events import VARIATION_SHOWN
+from foundation.errors import TooSlowError
 from foundation.settings import MEBIBYTE
 from gateway.accounts import is_sdk_key
-from gateway.event_bodies import SdkEvent, parts_of_batch, read_event, sdk_key_in
+from gateway.event_bodies import SdkEvent, read_batch, read_event, sdk_key_in, user_in
 from gateway.event_forwarding import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.event_queue import EventQueue
+    from gateway.exposures import Exposures
     from gateway.flag_settings import ServedSettings
     from gateway.metrics import Metrics
+    from gateway.visitors import Visitors
 
 MAX_EVENT_BYTES = 8 * MEBIBYTE  # of a request; the largest batch of VWO (5,000 events) needs some 5 MiB
 LARGEST_EVENT = 64 * 1024  # bytes; VWO's own have one or two thousand
 
 COUNTED, DROPPED, UNREADABLE = "counted", "dropped", "unreadable"
+_FROM_WORST = (DROPPED, Fate.BUFFERED, Fate.STORED, COUNTED)
 
 CUSTOM = "custom"
 KNOWN_EVENTS = frozenset(
@@ -48,10 +55,11 @@ _UNKNOWN = ("", "undefined")  # what SDKs write where they have nothing
 
 _OPENAPI: dict[str, Any] = {
     "parameters": [
-        {"name": name, "in": "query", "description": described, "schema": {"type": "string"}}
-        for name, described in (
-            ("a", "account; default: that of `env`, or ours"),
-            ("env", "SDK key; default: `Authorization`, or what an event names itself"),
+        {"name": name, "in": place, "description": described, "schema": {"type": "string"}}
+        for name, place, described in (
+            ("a", "query", "account; default: that of `env`, or ours"),
+            ("env", "query", "SDK key; default: `Authorization`, or what an event names itself"),
+            ("X-User-Id", "header", "id of the user whom an event is about, percent-encoded; in a batch: `users`"),
         )
     ],
     "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
@@ -59,24 +67,36 @@ _OPENAPI: dict[str, Any] = {
 
 
 class Events:
-    """Reads events and puts them into `queue`; without one they are counted, and that is all."""
+    """Reads events and puts them into `queue`, exposures also into `exposures`; without these they are just counted.
+
+    `visitors` learns of the users whose ids come beside events.
+    """
 
     def __init__(
-        self, metrics: Metrics, served: ServedSettings, queue: EventQueue | None, *, default_account: str | None
+        self,
+        metrics: Metrics,
+        served: ServedSettings,
+        visitors: Visitors,
+        queue: EventQueue | None,
+        exposures: Exposures | None = None,
+        *,
+        default_account: str | None,
     ) -> None:
         self._events = metrics.events
         self._requests = metrics.event_requests
         self._count = metrics.event_fates
         self._served = served
+        self._visitors = visitors
         self._queue = queue
+        self._exposures = exposures
         self._default_account = default_account
 
-    async def take(self, account: str, sdk_key: str, bodies: Sequence[bytes]) -> None:
-        """Events of our own making, each as `/events/t` takes it. It never raises for a sick store."""
+    async def take(self, account: str, sdk_key: str, user: str, bodies: Sequence[bytes]) -> None:
+        """Events of our own making about one user, each as `/events/t` takes it. It never raises for a sick store."""
         events = [read_event(body, {}) for body in bodies]
         for name, _ in events:
             self._note(name)
-        await self._put(events, account, sdk_key)
+        await self._put(events, account, sdk_key, [user])
 
     async def take_one(self, request: Request) -> str:
         """What became of the event."""
@@ -90,7 +110,7 @@ class Events:
             return UNREADABLE
         self._requests.labels("counted").inc()
         self._note(event.name)
-        return await self._put([event], *self._whose(request))
+        return await self._put([event], *self._whose(request), user_in(request.headers.get("X-User-Id")))
 
     async def take_batch(self, request: Request) -> str:
         """What became of the events; `dropped` where any was."""
@@ -98,7 +118,7 @@ class Events:
         if body is None:
             return DROPPED
         try:
-            parts = parts_of_batch(body)
+            parts, users = read_batch(body)
         except ValueError:
             self._requests.labels("bad_json").inc()
             return UNREADABLE
@@ -114,25 +134,37 @@ class Events:
                 events.append(event)
             if number % _A_TURN == 0:
                 await asyncio.sleep(0)
-        fate = await self._put(events, *self._whose(request))
+        fate = await self._put(events, *self._whose(request), users)
         return fate if len(events) == len(parts) else DROPPED
 
-    async def _put(self, events: Sequence[SdkEvent], account: str, sdk_key: str) -> str:
-        if self._queue is None:
+    async def _put(self, events: Sequence[SdkEvent], account: str, sdk_key: str, users: Sequence[str]) -> str:
+        """`users`: ids that came with them, of the users they are about."""
+        for user in users:
+            self._visitors.learn(self._owner(account, sdk_key), user)
+        if self._queue is None and self._exposures is None:
             return COUNTED
         kept = [event for event in events if len(event.body) <= LARGEST_EVENT]
         if len(kept) < len(events):
             self._count("dropped", len(events) - len(kept), "too_large")
-        fate = await self._queue.put([self._addressed(event.body, account, sdk_key) for event in kept])
-        return fate if len(kept) == len(events) else DROPPED
+        found = [(event.name, self._addressed(event.body, account, sdk_key)) for event in kept]
+        writes: list[Awaitable[str]] = []
+        if self._queue is not None:
+            writes.append(self._queue.put([event for _, event in found]))
+        shown = [event for name, event in found if name == VARIATION_SHOWN] if self._exposures is not None else []
+        if self._exposures is not None and shown:
+            writes.append(self._exposures.put(shown, users))
+        fates = [COUNTED, *await asyncio.gather(*writes)]
+        return min(fates, key=_FROM_WORST.index) if len(kept) == len(events) else DROPPED
 
     def _addressed(self, body: bytes, account: str, sdk_key: str) -> Event:
         """Where an event goes. One that tells it by nothing goes nowhere: it will be a dead letter."""
         key = sdk_key or sdk_key_in(body)
         if not is_sdk_key(key):
             key = ""
-        owner = account or self._served.account_of(key) or self._default_account or self._served.account or ""
-        return Event(place_of(owner, key), body)
+        return Event(place_of(self._owner(account, key), key), body)
+
+    def _owner(self, account: str, sdk_key: str) -> str:
+        return account or self._served.account_of(sdk_key) or self._default_account or self._served.account or ""
 
     def _whose(self, request: Request) -> tuple[str, str]:
         """Account and SDK key as the request tells them; empty where it doesn't."""
@@ -144,7 +176,7 @@ class Events:
         self._events.labels(name if name in KNOWN_EVENTS else CUSTOM).inc()
 
     async def _body(self, request: Request) -> bytes | None:
-        """The body; `None` where the sender hung up, or where it is too large.
+        """The body; `None` where the sender hung up or takes too long, or where it is too large.
 
         One that is too large is still read, and forgotten: a sender cut off would see an error and send it again.
         """
@@ -160,6 +192,9 @@ class Events:
         except ClientDisconnect:
             self._requests.labels("cut_short").inc()
             return None
+        except TooSlowError as error:
+            self._requests.labels(error.reason).inc()
+            return None
         if size > MAX_EVENT_BYTES:
             self._requests.labels("too_large").inc()
             return None
@@ -169,17 +204,23 @@ class Events:
 def events_router(events: Events) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/events/t", summary="One event", response_model=None, openapi_extra=_OPENAPI)
+    for (path, taker), summary in zip(takers(events).items(), ("One event", "A batch of events"), strict=True):
+        router.add_api_route(
+            path, taker, methods=["POST"], summary=summary, response_model=None, openapi_extra=_OPENAPI
+        )
+    return router
+
+
+def takers(events: Events) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+    """What answers at each path."""
+
     async def event(request: Request) -> Response:
         return _accepted(await events.take_one(request))
 
-    @router.post(
-        "/server-side/batch-events-v2", summary="A batch of events", response_model=None, openapi_extra=_OPENAPI
-    )
     async def batch(request: Request) -> Response:
         return _accepted(await events.take_batch(request))
 
-    return router
+    return {"/events/t": event, "/server-side/batch-events-v2": batch}
 
 
 def _beside(request: Request) -> dict[str, str]:

@@ -23,6 +23,7 @@ _ERRORS = {
     400: "a field is missing or wrong, and the answer names it",
     401: "the admin token is missing or wrong",
     404: "the settings have no such flag",
+    408: "the body takes too long",
     413: "the body is too large",
     503: "there are no settings to decide with",
 }

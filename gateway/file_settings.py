@@ -12,7 +12,7 @@ from foundation.errors import BadRequestError, ConfigurationError
 from gateway.flag_settings import BadSettingsError, FlagSettings, ServedSettings, no_settings, parse_flag_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from gateway.metrics import Metrics
@@ -83,6 +83,10 @@ class FileSettings(ServedSettings):
             if news != self._known_news:
                 await self._take_up(self._path)
                 self._known_news = news
+
+    @property
+    def current(self) -> Sequence[FlagSettings]:
+        return [self._current] if self._current else []
 
     @property
     def trouble(self) -> list[str]:

@@ -14,7 +14,7 @@ from foundation.errors import UnavailableError
 from gateway.decisions_description import error_responses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
 POLLED = "/server-side/v2-settings"
@@ -73,7 +73,7 @@ class ServedSettings(ABC):
     """The settings being served, wherever they come from."""
 
     def __init__(self) -> None:
-        self.when_changed: list[Callable[[], None]] = []  # called when `account` or `account_of` may say something else
+        self.when_changed: list[Callable[[], None]] = []  # called when they, or their accounts, are others
 
     @property
     @abstractmethod
@@ -98,6 +98,11 @@ class ServedSettings(ABC):
     @abstractmethod
     async def catch_up(self) -> None:
         """Take up what another process of the crew has learnt."""
+
+    @property
+    @abstractmethod
+    def current(self) -> Sequence[FlagSettings]:
+        """The last good ones of every environment, as far as this process knows."""
 
     @property
     @abstractmethod

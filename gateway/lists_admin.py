@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
@@ -11,24 +11,12 @@ from foundation.errors import UnavailableError
 from foundation.store import STORE_ERRORS
 from gateway.decisions_description import WHOSE, error_responses
 from gateway.decisions_routes import whose
-from gateway.explain_segments import lists_named
-from gateway.ofrep_answers import catalogue
+from gateway.published_settings import references
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fme_client.evaluation import Settings
     from foundation.store import Store
     from gateway.decisions_settings import DecisionSettings
-
-
-class Reference(NamedTuple):
-    """A place in the settings that refers to a list, by the name it uses."""
-
-    name: str
-    flag: str
-    rule: str
-    variable: str
+    from published.references import Reference
 
 
 def lists_router(settings: DecisionSettings, store: Store) -> APIRouter:
@@ -57,23 +45,13 @@ def lists_router(settings: DecisionSettings, store: Store) -> APIRouter:
         except STORE_ERRORS:
             raise UnavailableError("the store is away; try again later", reason="store_away") from None
         by_list = {list_id: aliases.get((account, list_id), []) for list_id in known}
-        return {"account": account, "settingsVersion": current.version, **_compare(list(references(current)), by_list)}
+        return {
+            "account": account,
+            "settingsVersion": current.version,
+            **_compare(list(references(current.document)), by_list),
+        }
 
     return router
-
-
-def references(settings: Settings) -> Iterator[Reference]:
-    """Every place that refers to a list, in the order of the flags."""
-    for flag in catalogue(settings).flags:
-        feature = settings.features[flag]
-        campaigns = {rule.key: rule for rule in feature.rules}
-        for document in settings.document["campaigns"]:
-            if document["key"] not in campaigns:
-                continue
-            segments = [document["segments"], *(one.get("segments") for one in document["variations"])]
-            found = dict.fromkeys(named for segment in segments for named in lists_named(segment))
-            for name, variable in found:
-                yield Reference(name, feature.key, document["key"], variable)
 
 
 def _compare(found: list[Reference], lists: dict[str, list[str]]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Metrics:
         )
         self.event_requests = Counter(
             "cohort_gateway_event_requests",
-            "Requests that carried events, by outcome: counted, bad_json, too_large, cut_short",
+            "Requests that carried events, by outcome: counted, bad_json, too_large, cut_short, too_slow",
             ["outcome"],
             registry=self.registry,
         )

@@ -82,7 +82,7 @@ class Ofrep:
         sdk_key = self._keys.sdk_key_for(request)
         context = read_context(await read_body(request))
         settings, asking = await self._decisions.begin(None, sdk_key)
-        self._decisions.visitors.learn(settings, context.id)
+        self._decisions.visitors.learn(settings.account_id, context.id)
         return sdk_key, context, settings, asking
 
 

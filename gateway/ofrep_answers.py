@@ -85,7 +85,9 @@ class Catalogue:
         variation = self._settings.stored_variation(campaign, variation_id)
         rule = _rule(feature, campaign, variation_id)
         variant = "on" if variation is None else str(variation.key)
-        return Why(_reason(feature, rule), variant, None if rule is None else rule.key)
+        # "A rule or specific user-targeting", as OpenFeature's specification describes the reason.
+        reason = TARGETING_MATCH if decision.is_forced else _reason(feature, rule)
+        return Why(reason, variant, None if rule is None else rule.key)
 
 
 @functools.lru_cache(_KEPT)

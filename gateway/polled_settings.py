@@ -106,6 +106,11 @@ class PolledSettings(ServedSettings):
                 self._known_news = news
 
     @property
+    def current(self) -> Sequence[FlagSettings]:
+        found = (environment.current for environment in self._environments.values())
+        return [settings for settings in found if settings is not None]
+
+    @property
     def trouble(self) -> list[str]:
         environments = [environment for environment in self._environments.values() if environment.is_configured]
         found = {

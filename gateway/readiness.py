@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from foundation.crew import Crew
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from attribute_lists.membership import Membership
-    from gateway.event_queue import EventQueue
     from gateway.flag_settings import ServedSettings
 
 
@@ -17,6 +18,11 @@ class Phase(Enum):
     STARTING = "starting"
     SERVING = "serving"
     DRAINING = "draining"
+
+
+class _Part(Protocol):
+    @property
+    def trouble(self) -> list[str]: ...
 
 
 class Readiness:
@@ -30,11 +36,11 @@ class Readiness:
         membership: Membership,
         served: ServedSettings,
         crew: Crew | None = None,
-        events: EventQueue | None = None,
+        queues: Sequence[_Part] = (),
     ) -> None:
         self._membership = membership
         self._served = served
-        self._events = events
+        self._queues = queues
         self._crew = crew or Crew()
         self._phase = Phase.STARTING
 
@@ -59,6 +65,6 @@ class Readiness:
         if self._membership.trouble is not None:
             reasons.append(self._membership.trouble.value)
         reasons += self._served.trouble
-        if self._events is not None:
-            reasons += self._events.trouble
+        for queue in self._queues:
+            reasons += queue.trouble
         return 200, {"status": "degraded", "reasons": reasons} if reasons else {"status": "ok"}

@@ -18,6 +18,11 @@ class GatewaySettings(ServiceSettings):
     connections: int = Field(
         default=8192, ge=1, description="connections that a gateway process serves; more are refused at once"
     )
+    body_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="seconds that the body of a request may take to arrive; then 408, and events are dropped",
+    )
     last_known_answers: int = Field(
         default=200_000, ge=0, description="answers remembered for the time when the store can't answer; 0: none"
     )
@@ -37,7 +42,7 @@ class GatewaySettings(ServiceSettings):
         default="https://dev.visualwebsiteoptimizer.com", description="VWO's own address, or that of a proxy to it"
     )
     socket_timeout: float = Field(
-        default=5.0, gt=0, le=300, description="seconds that VWO may be silent on a connection that we have opened"
+        default=5.0, gt=0, le=300, description="seconds that VWO may be silent while we fetch settings or send events"
     )
     geoip_database: Path | None = Field(
         default=None, description="GeoLite2-City.mmdb or another of MaxMind's format, where addresses are looked up"
@@ -102,6 +107,11 @@ class GatewaySettings(ServiceSettings):
     ofrep_bulk_exposures: bool = Field(
         default=False, description="`true`: a bulk evaluation of OpenFeature sends exposures, as a single one does"
     )
+    export_exposures: bool | None = Field(
+        default=None,
+        description="`true`: exposures are also kept in the store for heap-export, as many as `EVENTS_WAITING` says; "
+        "unset: where `HEAP_APP_ID` is set",
+    )
     visitors_remembered: int = Field(
         default=1_000_000,
         ge=0,
@@ -113,6 +123,10 @@ class GatewaySettings(ServiceSettings):
     def names_settings(self) -> bool:
         """Whether anything says which flag settings to serve."""
         return any(source is not None for source in (self.settings_file, self.sdk_key, self.accounts_file))
+
+    @property
+    def exports_exposures(self) -> bool:
+        return self.heap_app_id is not None if self.export_exposures is None else self.export_exposures
 
     @property
     def forwards_events(self) -> bool:

@@ -1,4 +1,4 @@
-"""The addresses that every SDK asks, answered in front of the framework, which takes longer than the answer itself."""
+"""The busiest addresses, answered in front of the framework, which takes longer than the answers themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from foundation.errors import CohortGatewayError
+from foundation.web import error_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _JSON = (b"content-type", b"application/json")
@@ -19,15 +21,31 @@ _JSON = (b"content-type", b"application/json")
 class Shortcuts:
     """Middleware: a GET of a path of `answers` gets the JSON that its function gives for the request.
 
-    What that refuses, and everything else, is for the application, whose own routes for these paths say the same.
+    What that refuses, and everything else, is for the application, whose own routes for these paths say the same. A
+    POST to a path of `takers` is answered by its function; what that refuses is answered as by the application.
     """
 
-    def __init__(self, app: ASGIApp, answers: Mapping[str, Callable[[Request], Awaitable[bytes]]]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        answers: Mapping[str, Callable[[Request], Awaitable[bytes]]],
+        takers: Mapping[str, Callable[[Request], Awaitable[Response]]],
+    ) -> None:
         self._app = app
         self._answers = answers
+        self._takers = takers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._answers.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        method = scope["method"] if scope["type"] == "http" else ""
+        taker = self._takers.get(scope["path"]) if method == "POST" else None
+        if taker is not None:
+            try:
+                response = await taker(Request(scope, receive))
+            except CohortGatewayError as error:
+                response = error_response(error.status, str(error), error.reason)
+            await response(scope, receive, send)
+            return
+        answer = self._answers.get(scope["path"]) if method == "GET" else None
         if answer is not None:
             try:
                 body = await answer(Request(scope))

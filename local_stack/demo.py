@@ -101,9 +101,12 @@ def show_flag(gateway: str) -> None:
 def _own_stack() -> Iterator[tuple[str, str, str]]:
     """(gateway's address, cohort-sync's address, webhook secret) of a stack on free ports."""
     with tempfile.TemporaryDirectory(prefix="cohort-demo-") as directory:
-        ports = _free_ports(3)
-        names = ("PORT", "COHORT_SYNC_PORT", "COHORT_SYNC_ADMIN_PORT")
-        settings = dict(zip(names, map(str, ports), strict=True)) | {"DATA_DIR": directory, "LOG_LEVEL": "ERROR"}
+        services = ("", "COHORT_SYNC_", "COHORT_SYNC_ADMIN_", "HEAP_EXPORT_", "HEAP_EXPORT_ADMIN_")
+        ports = _free_ports(len(services))
+        settings = {f"{service}PORT": str(port) for service, port in zip(services, ports, strict=True)}
+        settings |= {"DATA_DIR": directory, "LOG_LEVEL": "ERROR"}
+        # A `.env` may name the real Heap, which nobody wants to hear of the demo.
+        settings |= {"EXPORT_EXPOSURES": "false", "DELIVER_HERE": "false"}
         own = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         stack = children.start(
             [sys.executable, "-m", "local_stack"], environment=own | settings, stdout=subprocess.DEVNULL

@@ -19,6 +19,7 @@ from foundation.serving import reachable_host
 from foundation.settings import load_settings
 from foundation.store import describe_store
 from gateway.settings import GatewaySettings
+from heap_export.settings import HeapExportSettings
 from local_stack import children
 from local_stack.store import embedded_store
 
@@ -45,7 +46,8 @@ def serve() -> int:
     """
     os.environ.update(_sample_settings())  # the services inherit it
     gateway, sync = load_settings(GatewaySettings), load_settings(CohortSyncSettings)
-    services = _services(gateway, sync)
+    export = load_settings(HeapExportSettings)
+    services = _services(gateway, sync, export)
     watched: dict[str, subprocess.Popen[bytes]] = {}
     with _stop_signals(), contextlib.ExitStack() as stack:
         try:
@@ -56,7 +58,7 @@ def serve() -> int:
                 stack.callback(children.stop, watched[service.name], seconds=SERVICE_STOP_SECONDS)
             for service in services:
                 _wait_until_healthy(service, watched[service.name])
-            _print_welcome(gateway, sync)
+            _print_welcome(gateway, sync, export)
             print(f"error: {_wait_for_an_end(watched)}; stopping the rest.", file=sys.stderr, flush=True)
             return 1
         except _StopRequestedError:
@@ -94,8 +96,8 @@ def _sample_settings() -> dict[str, str]:
     return {}
 
 
-def _services(gateway: GatewaySettings, sync: CohortSyncSettings) -> list[_Service]:
-    return [
+def _services(gateway: GatewaySettings, sync: CohortSyncSettings, export: HeapExportSettings) -> list[_Service]:
+    services = [
         _Service("gateway", [sys.executable, "-m", "gateway", "serve"], _address(gateway.host, gateway.port)),
         _Service(
             "cohort-sync",
@@ -103,6 +105,10 @@ def _services(gateway: GatewaySettings, sync: CohortSyncSettings) -> list[_Servi
             _address(sync.cohort_sync_host, sync.cohort_sync_port),
         ),
     ]
+    if export.heap_app_id is not None:
+        address = _address(export.heap_export_host, export.heap_export_port)
+        services.append(_Service("heap-export", [sys.executable, "-m", "heap_export", "serve"], address))
+    return services
 
 
 def _address(host: str, port: int) -> str:
@@ -134,7 +140,7 @@ def _wait_for_an_end(watched: dict[str, subprocess.Popen[bytes]]) -> str:
             os.waitpid(ended.si_pid, 0)
 
 
-def _print_welcome(gateway: GatewaySettings, sync: CohortSyncSettings) -> None:
+def _print_welcome(gateway: GatewaySettings, sync: CohortSyncSettings, export: HeapExportSettings) -> None:
     admin = _address(sync.cohort_sync_admin_host, sync.cohort_sync_admin_port)
     check = (
         f"curl '{_address(gateway.host, gateway.port)}/check-attribute?attribute=alice&listId=heap_premium_users"
@@ -147,6 +153,7 @@ Cohort Gateway is up.
   gateway (gatewayService of the VWO SDKs)   {_address(gateway.host, gateway.port)}
   cohort-sync (Heap's webhook)               {_address(sync.cohort_sync_host, sync.cohort_sync_port)}/webhooks/heap
   cohort-sync administration                 {admin}
+  heap-export (what users saw, to Heap)      {_where_export_is(export)}
   store                                      {describe_store(gateway)}
   flag settings                              {gateway.settings_file or gateway.vwo_base_url}
   data and secrets                           {gateway.data_dir}
@@ -161,3 +168,11 @@ Ctrl-C stops everything.
 """,
         flush=True,
     )
+
+
+def _where_export_is(export: HeapExportSettings) -> str:
+    if export.heap_app_id is None:
+        return "set HEAP_APP_ID to start it"
+    events = _address(export.heap_export_host, export.heap_export_port)
+    administration = _address(export.heap_export_admin_host, export.heap_export_admin_port)
+    return f"{events}, administration {administration}"

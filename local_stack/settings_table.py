@@ -13,19 +13,25 @@ from typing import Any
 from cohort_sync.settings import CohortSyncSettings
 from foundation.settings import ServiceSettings
 from gateway.settings import GatewaySettings
+from heap_export.settings import HeapExportSettings
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 EXAMPLE = README.with_name(".env.example")
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "gateway": GatewaySettings,
+    "cohort-sync": CohortSyncSettings,
+    "heap-export": HeapExportSettings,
+}
 _WIDTH = 118
 _HEAD = """\
 # Every setting, with its default. Copy this file to `.env`, and take the `#` away in front of what you change.
-# Both services read `.env` in the directory where they start; what the environment says goes first.
+# Every service reads `.env` in the directory where it starts; what the environment says goes first.
 """
 _BLOCK = re.compile(r"<!-- settings -->.*?(?:<!-- /settings -->|(?=\n## ))", re.DOTALL)
 
 
 def settings_table() -> str:
-    """One row a setting: those that the services share, then each service's own."""
+    """One row a setting: those that all services share, then each service's own."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for fields in _groups().values():
         for name, field in fields.items():
@@ -47,9 +53,10 @@ def env_example() -> str:
 
 def _groups() -> dict[str, dict[str, Any]]:
     shared = ServiceSettings.model_fields
-    groups: dict[str, dict[str, Any]] = {"both services": dict(shared)}
-    for title, cls in (("gateway", GatewaySettings), ("cohort-sync", CohortSyncSettings)):
-        groups[title] = {name: field for name, field in cls.model_fields.items() if name not in shared}
+    groups: dict[str, dict[str, Any]] = {"all services": dict(shared)}
+    for title, cls in SETTINGS.items():
+        known = {name for fields in groups.values() for name in fields}
+        groups[title] = {name: field for name, field in cls.model_fields.items() if name not in known}
     return groups
 
 

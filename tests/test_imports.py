@@ -11,9 +11,11 @@ from tests.support.processes import ROOT
 ALLOWED = {
     "foundation": set(),
     "attribute_lists": {"foundation"},
-    "cohort_sync": {"attribute_lists", "foundation"},
+    "cohort_sync": {"attribute_lists", "foundation", "published"},
     "event_stream": {"foundation"},
-    "gateway": {"attribute_lists", "event_stream", "foundation", "fme_client"},
+    "published": {"event_stream", "foundation"},
+    "gateway": {"attribute_lists", "event_stream", "foundation", "fme_client", "published"},
+    "heap_export": {"event_stream", "foundation", "published"},
     "fme_client": set(),
 }
 OURS = {*ALLOWED, "local_stack", "tests"}

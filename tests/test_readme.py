@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cohort_sync.settings import CohortSyncSettings
-from gateway.settings import GatewaySettings
-from local_stack.settings_table import settings_table
+from local_stack.settings_table import SETTINGS, settings_table
 from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -17,7 +15,7 @@ def test_the_table_of_settings_is_that_of_the_settings_classes() -> None:
 
 
 def test_every_setting_says_what_it_is_for() -> None:
-    for cls in (GatewaySettings, CohortSyncSettings):
+    for cls in SETTINGS.values():
         for name, field in cls.model_fields.items():
             assert field.description, name
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Trail:
     """What integrations.callback is told about an evaluation, put together only when it is wanted."""
 
-    __slots__ = ("_context", "_feature", "custom_user", "rules", "targeting_user")
+    __slots__ = ("_context", "_feature", "custom_user", "is_forced", "rules", "targeting_user")
 
     def __init__(self, feature: Feature, view: View) -> None:
         self._feature = feature
@@ -30,6 +30,8 @@ class Trail:
         # `_vwoUserId` as the latest rule set it among the variables; None: no rule did.
         self.custom_user: str | None = None
         self.targeting_user: str | None = None
+        # Whether the variation was forced on the user. The callback is not told.
+        self.is_forced = False
         # Ids and keys of what was decided.
         self.rules: dict[str, Any] = {}
 

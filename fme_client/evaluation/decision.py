@@ -68,6 +68,11 @@ class Decision:
         return [deepcopy(variable) for variable in variation.variables] if variation else []
 
     @property
+    def is_forced(self) -> bool:
+        """Whether the user got the variation by being whitelisted for it: neither segments nor chance were asked."""
+        return self._trail is not None and self._trail.is_forced
+
+    @property
     def integration(self) -> dict[str, Any] | None:
         """What integrations.callback is called with; None: it isn't called (stored decision, unknown flag, failure)."""
         return None if self._trail is None else self._trail.integration()
@@ -176,6 +181,7 @@ def _experiment(
             decided.update(experiment)
             # A forced variation says nothing about a rollout that was stored.
             trail.rules.update(experiment if forced else decided)
+            trail.is_forced = forced
             view.exposures.append((rule.campaign_id, variation.id))
         return variation
     return None

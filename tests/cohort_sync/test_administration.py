@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,8 @@ from tests.support.processes import ROOT, environment, run_program
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import redis
 
     from tests.cohort_sync.conftest import Service
 
@@ -142,3 +145,26 @@ def test_commands_in_another_terminal_need_no_account(service: Service, tmp_path
     exported = run(service, "export", "lists.archive", directory=tmp_path, ACCOUNT_ID="")
     assert exported.returncode == 0, exported.stderr
     assert "1 lists, 1 members" in exported.stdout
+
+
+def test_the_flags_that_use_a_list_are_told_before_it_goes(
+    service: Service, tmp_path: Path, store: redis.Redis
+) -> None:
+    service.heap.sync(add=["a"])
+    run(service, "segments", "set", "heap_premium_users", "--alias", VWO_ID, directory=tmp_path)
+    assert service.described()["flags"] == []
+    said = [
+        ["heap_premium_users", "dashboard", "rule1", "heap_user_id"],
+        [VWO_ID, "dashboard", "rule2", "heap_user_id"],
+    ]
+    others = [["heap_others", "checkout", "rule3", "heap_user_id"]]
+    # As a gateway publishes it.
+    store.hset("cg:references:{123456}", "environment", json.dumps([time.time(), said + others]))
+    assert [one["rule"] for one in service.described()["flags"]] == ["rule1", "rule2"]
+
+    shown = run(service, "segments", "show", VWO_ID, directory=tmp_path)
+    assert "dashboard (rule1, rule2)" in shown.stdout
+    gone = run(service, "segments", "delete", "heap_premium_users", "--yes", directory=tmp_path)
+    assert gone.returncode == 0, gone.stderr
+    assert "these flags use it, and would find nobody in it: dashboard (rule1, rule2)" in gone.stderr
+    assert gone.stdout == "deleted heap_premium_users\n"

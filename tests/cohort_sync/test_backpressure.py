@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attribute_lists import keys
-from cohort_sync.memory import WORKING_FACTOR, Memory
 from foundation.errors import UnavailableError
+from foundation.memory import WORKING_FACTOR, Memory
 from local_stack.sample_push import build_push
 from tests.support import http
 from tests.support.raw_http import Answer, connection, head, is_closed, read_answer

@@ -88,7 +88,7 @@ def test_an_operators_drain_voids_what_came_before(service: Service, store: redi
 def test_a_deleted_list_is_gone_until_its_segment_is_pushed_again(service: Service, store: redis.Redis) -> None:
     service.heap.sync(add=["a"])
     change(service, aliases=["vwo:1"])
-    assert service.admin("DELETE", PATH).json() == {"deleted": "heap_premium_users"}
+    assert service.admin("DELETE", PATH).json() == {"deleted": "heap_premium_users", "flags": []}
     assert service.lists() == []
     assert service.admin("GET", "/admin/api/v1/lists/123456/vwo:1").status_code == 404
     service.heap.sync(add=["b"], age=-1)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from cohort_sync.settings import CohortSyncSettings
 from foundation.settings import ServiceSettings, load_settings
 from gateway.settings import GatewaySettings
+from local_stack.settings_table import SETTINGS
 from local_stack.store import server_binary
 from tests.deploy.compose import FILE, read_compose, services, variables
 from tests.deploy.dockerfile import read_dockerfile
@@ -28,8 +28,13 @@ from tests.support.processes import ROOT, StoreServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SETTINGS: dict[str, type[ServiceSettings]] = {"gateway": GatewaySettings, "cohort-sync": CohortSyncSettings}
 OURS = tuple(SETTINGS)
+PORTS = {
+    "gateway": ["PORT"],
+    "cohort-sync": ["COHORT_SYNC_PORT", "COHORT_SYNC_ADMIN_PORT"],
+    "heap-export": ["HEAP_EXPORT_PORT", "HEAP_EXPORT_ADMIN_PORT"],
+}
+RUN = {"gateway": processes.gateway, "cohort-sync": processes.cohort_sync, "heap-export": processes.heap_export}
 LOOPBACK = "127.0.0.1:"
 
 
@@ -80,12 +85,14 @@ def test_nothing_is_published_beyond_loopback_by_default() -> None:
     assert published["redis"] == []
     assert published["gateway"] == ["127.0.0.1:8000:8000"]
     assert published["cohort-sync"] == ["127.0.0.1:8001:8001", "127.0.0.1:8002:8002"]
+    assert published["heap-export"] == ["127.0.0.1:8003:8003", "127.0.0.1:8004:8004"]
 
 
 def test_administration_stays_on_loopback_whatever_is_set() -> None:
     everything = {name: "0.0.0.0" for name in variables() if name.endswith("HOST")}  # noqa: S104 - compared, not bound
-    [administration] = [port for port in services(everything)["cohort-sync"]["ports"] if port.endswith(":8002")]
-    assert administration.startswith(LOOPBACK)
+    for name, own in (("cohort-sync", ":8002"), ("heap-export", ":8004")):
+        [administration] = [port for port in services(everything)[name]["ports"] if port.endswith(own)]
+        assert administration.startswith(LOOPBACK)
 
 
 def test_store_is_reached_by_our_services_alone() -> None:
@@ -119,9 +126,10 @@ def test_every_variable_is_a_setting_and_has_a_value_that_fits(name: str, monkey
     assert not settings.uses_embedded_store
 
 
-def test_every_setting_of_the_gateway_reaches_its_container() -> None:
-    own = {field.upper() for field in GatewaySettings.model_fields if field not in ServiceSettings.model_fields}
-    assert own <= set(services()["gateway"]["environment"])
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_of_a_service_reaches_its_container(name: str) -> None:
+    own = {field.upper() for field in SETTINGS[name].model_fields if field not in ServiceSettings.model_fields}
+    assert own <= set(services()[name]["environment"])
 
 
 def test_the_gateway_asks_vwo_unless_a_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +149,7 @@ def test_variables_that_compose_replaces_are_settings_too() -> None:
 
 
 def test_ports_of_the_services_are_those_that_are_published() -> None:
-    for name, ports in (("gateway", ["PORT"]), ("cohort-sync", ["COHORT_SYNC_PORT", "COHORT_SYNC_ADMIN_PORT"])):
+    for name, ports in PORTS.items():
         service = services()[name]
         assert [service["environment"][port] for port in ports] == [port.split(":")[-1] for port in service["ports"]]
 
@@ -151,15 +159,16 @@ def test_mounted_files_exist() -> None:
         assert (ROOT / config["file"]).is_file()
     document = read_compose({"SETTINGS_FILE": "./mine.json"})
     assert [config["file"] for config in document["configs"].values()] == ["./mine.json"]
-    for name in OURS:
+    for name in ("gateway", "cohort-sync"):
         [config] = document["services"][name]["configs"]
         assert config["target"] == document["services"][name]["environment"]["SETTINGS_FILE"]
         assert config["source"] in document["configs"]
 
 
 def test_secrets_lie_where_the_settings_look_for_them() -> None:
-    [secrets] = [volume for volume in services()["cohort-sync"]["volumes"] if isinstance(volume, dict)]
-    assert (secrets["target"], secrets["read_only"]) == ("/run/secrets", True)
+    for name in ("cohort-sync", "heap-export"):
+        [secrets] = [volume for volume in services()[name]["volumes"] if isinstance(volume, dict)]
+        assert (secrets["target"], secrets["read_only"]) == ("/run/secrets", True)
     assert "/run/secrets" in (ROOT / "foundation" / "settings.py").read_text()
 
 
@@ -216,9 +225,8 @@ def test_health_check_of_the_store_works() -> None:
 def test_health_checks_tell_running_from_stopped(name: str, tmp_path: Path, store_url: str) -> None:
     test: list[str] = services()[name]["healthcheck"]["test"]
     assert test[:2] == ["CMD", "python"]
-    run = processes.gateway if name == "gateway" else processes.cohort_sync
-    with run(tmp_path, {"REDIS_URL": store_url}) as program:
-        port = {"PORT" if name == "gateway" else "COHORT_SYNC_PORT": program.address.rpartition(":")[2]}
+    with RUN[name](tmp_path, {"REDIS_URL": store_url}) as program:
+        port = {PORTS[name][0]: program.address.rpartition(":")[2]}
         assert _exit_status(test, port) == 0
     assert _exit_status(test, port) != 0
 

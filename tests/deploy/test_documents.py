@@ -1,4 +1,4 @@
-"""docs/heap.md and docs/vwo.md: what they name exists, and what operators meet is in them."""
+"""Pages of docs: what they name exists, and what operators meet is in them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 
 from attribute_lists.states import State
 from cohort_sync import signature
 from fme_client import identity
 from gateway import check, decisions_events
+from heap_export import cli
+from heap_export.integrations import Integration
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
 
 HEAP = ROOT / "docs" / "heap.md"
 VWO = ROOT / "docs" / "vwo.md"
+EXPORT = ROOT / "docs" / "heap-export.md"
+SOURCES = [ROOT / "docs" / f"heap-{source}.md" for source in ("vwo", "optimizely", "statsig", "events")]
 
 
-@pytest.mark.parametrize("document", [HEAP, VWO], ids=lambda document: document.name)
+@pytest.mark.parametrize("document", [HEAP, VWO, EXPORT, *SOURCES], ids=lambda document: document.name)
 def test_links_lead_to_files(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
     assert links
@@ -29,10 +34,10 @@ def test_links_lead_to_files(document: Path) -> None:
         assert (document.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("document", [HEAP, VWO], ids=lambda document: document.name)
+@pytest.mark.parametrize("document", [HEAP, VWO, *SOURCES], ids=lambda document: document.name)
 def test_topics_have_a_picture_and_a_way_out_of_trouble(document: Path) -> None:
     text = document.read_text()
-    assert "```mermaid\nsequenceDiagram" in text
+    assert "```mermaid" in text
     assert "## Troubleshooting" in text
 
 
@@ -52,3 +57,15 @@ def test_every_refusal_of_a_signature_is_explained() -> None:
 def test_events_name_the_version_that_sent_them() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert (version, version) == (identity.VERSION, decisions_events.VERSION)
+
+
+def test_every_option_of_a_heap_environment_is_explained() -> None:
+    for field in Integration.model_fields:
+        assert f"`{field}`" in EXPORT.read_text(), field
+
+
+def test_every_command_of_heap_export_is_explained() -> None:
+    text = EXPORT.read_text()
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined] # a group, since it has several
+    for name in commands.keys() - {"serve"}:
+        assert f"heap-export {name}" in text, name

@@ -100,7 +100,7 @@ def data_dir(image: Image) -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("program", ["cohort-gateway", "cohort-sync"])
+@pytest.mark.parametrize("program", ["cohort-gateway", "cohort-sync", "heap-export"])
 def test_programs_of_the_built_wheel_run(image: Image, program: str) -> None:
     status, output = image.run([program, "--help"])
     assert (status, "serve" in output) == (0, True), output
@@ -186,7 +186,7 @@ def test_image_runs_as_an_ordinary_user_and_keeps_its_data_on_a_volume() -> None
         f"useradd --uid {_USER}" in run and run.split("&&")[1].split()[-1] == user for run in final.values("RUN")
     )
     assert final.values("VOLUME") == [final.environment["DATA_DIR"]] == ["/data"]
-    assert final.values("EXPOSE") == ["8000 8001 8002"]
+    assert final.values("EXPOSE") == ["8000 8001 8002 8003 8004"]
     assert final.environment["HOST"] == "0.0.0.0"  # noqa: S104 - inside a container
 
 

@@ -26,12 +26,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = ROOT / "examples"
-EXPOSED = ("/webhooks/heap", "/connect/heap/callback", "/healthz")
+EXPOSED = (
+    "/webhooks/heap",
+    "/connect/heap/callback",
+    "/healthz",
+    "/v1/events",
+    "/v1/exposures",
+    "/webhooks/statsig",
+)
 HIDDEN = (
     "/",
     "/metrics",
     "/readyz",
     "/admin/api/v1/lists",
+    "/v1/admin/status",
+    "/v1/admin/integrations/heap",
     "/connect/heap",
     "/webhooks",
     "/webhooks/heap/",
@@ -48,7 +57,7 @@ _STOP_SECONDS = 30
 
 
 class Backend(BaseHTTPRequestHandler):
-    """Stands for cohort-sync's public port: it refuses large bodies unread. But it knows every path, and tells it."""
+    """Stands for the public ports: it refuses large bodies unread. But it knows every path, and tells it."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str, str, str, str]]] = []
@@ -113,6 +122,7 @@ def _nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
         (r"/etc/letsencrypt/live/heap\.example\.com/privkey\.pem", str(key)),
         (r"/var/log/nginx/cohort-gateway\.log", str(directory / "access.log")),
         (r"127\.0\.0\.1:8001", f"127.0.0.1:{backend}"),
+        (r"127\.0\.0\.1:8003", f"127.0.0.1:{backend}"),
     ):
         site, count = re.subn(pattern, replacement, site)
         assert count, f"nginx.conf has changed: no {pattern}"
@@ -138,6 +148,7 @@ def _caddy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
     for old, new in (
         ("\nheap.example.com {", f"\nhttp://127.0.0.1:{port} {{"),
         ("127.0.0.1:8001", f"127.0.0.1:{backend}"),
+        ("127.0.0.1:8003", f"127.0.0.1:{backend}"),
     ):
         assert old in site, f"Caddyfile has changed: no {old!r}"
         site = site.replace(old, new)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from tests.support.fake_vwo import (
     slow,
     takes_and_hangs_up,
 )
+from tests.support.faulty_server import every_other
 from tests.support.http import get
 from tests.support.processes import Program, StoreServer, running_store
 from tests.support.waiting import until
@@ -160,7 +160,7 @@ def _faults(vwo: FakeVwo) -> list[tuple[str, Fault | None]]:
         ("hangs up", hangs_up),
         ("takes and hangs up", takes_and_hangs_up(vwo)),
         ("is slow", slow(0.5)),
-        ("fails half the time", _every_other(answers(503))),
+        ("fails half the time", every_other(answers(503))),
     ]
 
 
@@ -172,19 +172,6 @@ def _with_refusals(fault: Fault | None) -> Fault:
         return refuse(request) or (fault(request) if fault is not None else None)
 
     return both
-
-
-def _every_other(fault: Fault) -> Fault:
-    lock, number = threading.Lock(), 0
-
-    def sometimes(request: Request) -> Answer | None:
-        nonlocal number
-        with lock:
-            number += 1
-            fails = number % 2
-        return fault(request) if fails else None
-
-    return sometimes
 
 
 def _dead(store: StoreServer) -> dict[str, str]:

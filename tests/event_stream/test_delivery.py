@@ -203,3 +203,15 @@ async def test_an_emptied_store_costs_what_was_in_it_and_nothing_later(stream: S
 
 async def _is(what: bool) -> bool:
     return what
+
+
+async def test_a_receiver_may_tell_which_events_it_will_never_take(stream: Stream, counts: Counts) -> None:
+    async def takes_some(_: str, records: Sequence[Record]) -> Verdict:
+        odd = {record.id: f"reason-{int(record.body) % 2}" for record in records if int(record.body) % 3 == 0}
+        return Delivered(odd)
+
+    await append(stream, events(*range(10)))
+    async with delivery(stream, takes_some, counts).running():
+        await eventually(lambda: is_empty(stream))
+    assert await stream.count_dead() == {"reason-0": 2, "reason-1": 2}
+    assert counts.numbers == {"delivered": 6, "dead reason-0": 2, "dead reason-1": 2}

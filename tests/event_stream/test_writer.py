@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import pytest
+
     from event_stream.stream import Stream
     from tests.support.processes import StoreServer
 
@@ -122,6 +124,35 @@ async def test_a_full_stream_is_told_to_the_sender(stream: Stream, counts: Count
         assert await writer.write(events(1, 2)) is Fate.STORED
         assert await writer.write(events(3, 4)) is Fate.DROPPED
     assert counts.numbers == {"stored": 3, "dropped stream_full": 1}
+
+
+async def test_a_stream_that_stays_full_is_two_lines_in_the_log_however_many_events_are_dropped(
+    stream: Stream, counts: Counts, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = Writer(a_stream(stream.store, most=1), patience=10, count=counts)
+    async with writer.running():
+        for number in range(20):
+            await writer.write(events(number))
+        begin = "stream trial: events are dropped: stream_full; how many is said when it is over"
+        assert caplog.messages == [begin]
+    assert caplog.messages == [begin, "stream trial: events are dropped: that is over; there were 19 stream_full"]
+
+
+async def test_a_store_that_stays_away_is_two_lines_as_well(
+    tmp_path: Path, counts: Counts, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Redis(unix_socket_path=str(tmp_path / "nobody"), retry=Retry(NoBackoff(), 0))
+    writer = Writer(a_stream(store), patience=PATIENCE, count=counts, most_events=2)
+    async with writer.running():
+        for number in range(20):
+            await writer.write(events(number))
+    await store.aclose()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR", "ERROR", "ERROR"]
+    assert [line.split(";")[0] for line in caplog.messages[1:3]] == [
+        "stream trial: events are dropped: buffer_full",
+        "stream trial: events are dropped: stopped",
+    ]
+    assert caplog.messages[-1].endswith("there were 18 buffer_full, 2 stopped")
 
 
 async def _is(what: bool) -> bool:

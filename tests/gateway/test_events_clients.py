@@ -75,9 +75,9 @@ def test_an_erased_person_leaves_nothing_behind(
     with processes.gateway(tmp_path, settings | {"FORWARD_HERE": "false"}) as gateway:
         send(event(visId="x", note="álice"), event(visId="x", note="álices"))
         done = run_program(["gateway", "erase", "álice", "--yes", "--json"], files(settings), directory=tmp_path)
-        assert json.loads(done.stdout) == {"events": 2, "aliases": 1, "visitor_ids": 0}, done.stderr
+        assert json.loads(done.stdout) == {"events": 2, "exposures": 0, "aliases": 1, "visitor_ids": 1}, done.stderr
         done = run_program(["gateway", "erase", "álice", "--yes"], files(settings), directory=tmp_path)
-        assert done.stdout == "deleted: 0 events, 0 aliases, 0 visitor ids\n"
+        assert done.stdout == "deleted: 0 events, 0 exposures, 0 aliases, 0 visitor ids\n"
         done = run_program(["gateway", "events", "status", "--json"], files(settings), directory=tmp_path)
         assert (json.loads(done.stdout)["waiting"], json.loads(done.stdout)["dead"]) == (1, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 
 from tests.gateway.event_posts import (
     KEY,
+    ONE,
     event,
     messages,
     metric,
@@ -20,7 +22,7 @@ from tests.gateway.event_posts import (
     status,
 )
 from tests.support import processes
-from tests.support.fake_vwo import BATCH, answers, hangs_up, refuses, slow, takes_and_hangs_up, times
+from tests.support.fake_vwo import BATCH, answers, events_in, hangs_up, refuses, slow, takes_and_hangs_up, times
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -63,6 +65,21 @@ def test_what_a_batch_has_no_place_for_is_put_into_the_event(gateway: Program, v
     ]
 
 
+def test_half_a_surrogate_pair_reaches_vwo_as_the_escape_that_javascript_writes(gateway: Program, vwo: FakeVwo) -> None:
+    cut = event(1, visitor={"props": {"name": "alice \ud83d", "cut \udc00": "\U0001f600"}})
+    assert send(gateway, cut) == "stored"
+    assert send(gateway, cut, headers={"X-Device-User-Agent": "Browser/1"}) == "stored"
+    assert send(gateway, {"ev": [event(2), cut]}, BATCH) == "stored"
+    assert vwo.wait_for_events(4) == [cut, {"d": cut["d"] | {"visitor_ua": "Browser/1"}}, event(2), cut]
+
+
+def test_what_is_no_utf8_is_unreadable(gateway: Program, vwo: FakeVwo) -> None:
+    for path, body in ((ONE, event(1, name="?")), (BATCH, {"ev": [event(1, name="?")]})):
+        broken = json.dumps(body).encode().replace(b"?", b"\xed\xa0\xbd")
+        assert send(gateway, broken, path) == ("unreadable" if path == ONE else "dropped")
+    assert not vwo.requests
+
+
 def test_each_environment_gets_its_own(gateway: Program, vwo: FakeVwo) -> None:
     send(gateway, event(1), parameters={"a": "7", "env": "one"})
     send(gateway, {"ev": [event(2)]}, BATCH, parameters={"a": "7"}, headers={"Authorization": "two"})
@@ -78,7 +95,7 @@ def test_batches_are_as_large_as_events_per_request_says(tmp_path: Path, store_u
     with processes.gateway(tmp_path, settings) as program:
         send_batch(program, *range(25))
         vwo.wait_for_events(25)
-    assert [len(request.events) for request in vwo.requests] == [10, 10, 5]
+    assert [len(events_in(request)) for request in vwo.requests] == [10, 10, 5]
     assert vwo.messages == messages(*range(25))
 
 

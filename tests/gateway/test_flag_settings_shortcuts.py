@@ -29,3 +29,34 @@ def test_both_answer_the_same_bytes(wire: Wire, target: str, method: str) -> Non
     for headers in (front.headers, behind.headers):
         headers.pop("date")
     assert front == behind
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/events/t?a=123456",
+        "/server-side/batch-events-v2",
+        "/server-side/getFlag",
+        "/server-side/getFlag?accountId=9",
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"d":{"event":{"name":"bought"}}}',
+        b'{"ev":[{"d":{"event":{"name":"x"}}}]}',
+        b'{"featureKey":"premium_dashboard","userId":"alice","customVariables":{"heap_user_id":"alice"}}',
+        b'{"featureKey":"premium_dashboard"}',
+        b"{",
+    ],
+)
+def test_what_is_posted_is_answered_in_the_same_bytes_as_well(wire: Wire, target: str, body: bytes) -> None:
+    front, behind = (wire.send(post(prefix + target, body)) for prefix in ("", "/as01"))
+    for headers in (front.headers, behind.headers):
+        headers.pop("date")
+    assert front == behind
+
+
+def post(target: str, body: bytes) -> bytes:
+    head = f"POST {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body

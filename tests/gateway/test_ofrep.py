@@ -33,6 +33,8 @@ def settings() -> dict[str, Any]:
     static, listed, split = campaign(ROLLOUT, 1), campaign(ROLLOUT, 2, IN_LIST), campaign(TESTING, 3, None, (50, 50))
     personal, phones = campaign(PERSONALIZE, 4, IN_LIST), campaign(ROLLOUT, 5, ON_PHONES)
     nobody = campaign(ROLLOUT, 6, None, (0,))
+    whitelisting = campaign(TESTING, 7, None, (100, 0), isForcedVariationEnabled=True)
+    whitelisting["variations"][1]["segments"] = {"or": [{"user": "alice"}]}
     static["variations"][0]["variables"] = [
         {"id": 1, "key": "text", "type": "string", "value": "red"},
         {"id": 2, "key": "whole", "type": "integer", "value": 5},
@@ -49,8 +51,9 @@ def settings() -> dict[str, Any]:
         feature(6, "nobody", [nobody]),
         feature(7, "without-rules", []),
         feature(8, "switched-off", [campaign(ROLLOUT, 2, IN_LIST)], status="OFF"),
+        feature(9, "whitelisting", [whitelisting]),
     ]
-    return document(features, [static, listed, split, personal, phones, nobody])
+    return document(features, [static, listed, split, personal, phones, nobody, whitelisting])
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,13 @@ def test_values_reasons_and_variants(gateway: Deciding, key: str, fields: Any, e
     assert found["key"] == key.replace("%2F", "/")
     assert {name: found[name] for name in expected} == expected
     assert ("value" in found) == ("value" in expected)
+
+
+def test_who_is_whitelisted_is_targeted_and_others_get_their_variation_by_chance(gateway: Deciding) -> None:
+    whitelisted = evaluate(gateway, "whitelisting")
+    assert (whitelisted["variant"], whitelisted["reason"]) == ("Variation-2", "TARGETING_MATCH")
+    other = gateway.post(f"{FLAGS}/whitelisting", context("bob")).json()
+    assert (other["variant"], other["reason"]) == ("Variation-1", "SPLIT")
 
 
 def test_a_float_is_written_as_one(gateway: Deciding) -> None:
@@ -182,7 +192,7 @@ def test_keys_and_exposures_of_bulk_evaluations_by_setting(
             assert gateway.post(f"{FLAGS}/static", context(), headers).status_code == 200
         gateway.events()
         gateway.post(FLAGS, context(plan="gold"), {"X-API-Key": "first"})
-        assert {event["d"]["event"]["props"]["id"] for event in gateway.events()} == {1, 2, 3, 4}
+        assert {event["d"]["event"]["props"]["id"] for event in gateway.events()} == {1, 2, 3, 4, 7}
 
 
 def test_an_empty_api_key_is_refused_at_the_start() -> None:

@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from local_stack.store import server_binary
 from tests.support import http
+from tests.support.fake_heap_api import fake_heap
 from tests.support.heap import Heap
 from tests.support.ports import free_ports
 from tests.support.processes import ROOT, environment
@@ -32,9 +34,11 @@ class Stack:
     """A stack on free ports, in a process group of its own."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
-        ports = free_ports(3)
-        names = ("PORT", "COHORT_SYNC_PORT", "COHORT_SYNC_ADMIN_PORT")
-        self.gateway, self.sync, self.admin = (f"http://127.0.0.1:{port}" for port in ports)
+        ports = free_ports(5)
+        services = ("", "COHORT_SYNC_", "COHORT_SYNC_ADMIN_", "HEAP_EXPORT_", "HEAP_EXPORT_ADMIN_")
+        names = [f"{service}PORT" for service in services]
+        addresses = [f"http://127.0.0.1:{port}" for port in ports]
+        self.gateway, self.sync, self.admin, self.export, self.export_admin = addresses
         self.data_dir = data_dir
         chosen = dict(zip(names, map(str, ports), strict=True)) | {"DATA_DIR": str(data_dir)} | settings
         self.process = subprocess.Popen(
@@ -172,6 +176,31 @@ def test_a_kill_leaves_nothing_running_and_loses_nothing(start: Any, data_dir: P
     again = start()
     again.wait_until_up()
     assert again.check("alice") == "true"
+
+
+def test_heap_export_is_part_of_it_where_an_app_id_is_set(start: Any, data_dir: Path) -> None:
+    with fake_heap() as heap:
+        stack = start(HEAP_APP_ID="1234567890", HEAP_API_BASE=heap.address)
+        said = stack.wait_until_up()
+        assert stack.export in said
+        assert stack.export_admin in said
+        key = (data_dir / "events_api_key").read_text().strip()
+        event = {"type": "track", "event": "Signed Up", "userId": "alice"}
+        sent = http.post(f"{stack.export}/v1/events", json=event, headers={"Authorization": f"Bearer {key}"})
+        assert sent.status_code == 200, sent.text
+        [taken] = heap.wait_for_events(1)
+        assert (taken["identity"], taken["event"]) == ("alice", "Signed Up")
+    pids = stack.descendants()
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.end()[0] == 0
+    assert pids_gone(pids)
+
+
+def test_without_an_app_id_it_says_how_to_start_heap_export(start: Any) -> None:
+    stack = start()
+    assert "set HEAP_APP_ID" in stack.wait_until_up()
+    with pytest.raises(httpx.ConnectError):
+        http.get(f"{stack.export}/healthz")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -1,16 +1,14 @@
-"""VWO's own Python SDK: installed apart, since it is none of our dependencies, and run in processes of its own."""
+"""VWO's own Python SDK, run in processes of its own."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.node.node_sdk import unavailable
+from tests.support.installed_apart import installed_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 OFFICIAL = "vwo-fme-python-sdk==1.65.0"
 Call = tuple[Any, ...]  # the method's name in the SDK, and its arguments
 
-_INSTALL_SECONDS = 300.0
 _CALLS_SECONDS = 60.0
 
 
@@ -30,27 +27,8 @@ class Calls(NamedTuple):
 
 
 def install_official() -> Path:
-    """The directory that has the SDK; made once for each Python environment, whoever else asks at the same time."""
-    # In the environment, since parts of it are built for its Python, but not among the packages that ours can import.
-    directory = Path(sys.prefix) / "official-python-sdk"
-    stamp = directory / ".installed-from"
-    with Path(sys.prefix, "official-python-sdk.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and stamp.read_text() == OFFICIAL:
-            return directory
-        shutil.rmtree(directory, ignore_errors=True)
-        options = ["--quiet", "--disable-pip-version-check", "--retries=2", "--target", str(directory)]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", *options, OFFICIAL],
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            unavailable(f"pip can't install {OFFICIAL}: {done.stderr[-2000:]}")
-        stamp.write_text(OFFICIAL)
-    return directory
+    """The directory that has the SDK."""
+    return installed_apart(OFFICIAL)
 
 
 def official_calls(options: Mapping[str, Any], calls: Sequence[Call]) -> Calls:

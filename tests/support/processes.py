@@ -31,7 +31,7 @@ START_SECONDS = 30.0
 
 # Programs fork from a server that has their modules imported already: a start takes 0.1 s instead of 2 s.
 _FORKSERVER = multiprocessing.get_context("forkserver")
-_FORKSERVER.set_forkserver_preload(["cohort_sync.cli", "gateway.cli"])
+_FORKSERVER.set_forkserver_preload(["cohort_sync.cli", "gateway.cli", "heap_export.cli"])
 
 _ADDRESS = re.compile(r"http://[\w.\[\]:]+:\d+")
 
@@ -192,6 +192,14 @@ def gateway(directory: Path, settings: Mapping[str, str]) -> Iterator[Program]:
         "SETTINGS_FILE": str(ROOT / "examples" / "settings.json"),
     }
     with running(["gateway", "serve"], defaults | dict(settings), directory=directory) as program:
+        yield program
+
+
+@contextlib.contextmanager
+def heap_export(directory: Path, settings: Mapping[str, str]) -> Iterator[Program]:
+    """heap-export on free ports; `addresses` are those of senders and of the administration."""
+    defaults = {"HEAP_EXPORT_PORT": "0", "HEAP_EXPORT_ADMIN_PORT": "0", "DATA_DIR": str(directory / "data")}
+    with running(["heap_export", "serve"], defaults | dict(settings), directory=directory) as program:
         yield program
 
 

@@ -42,7 +42,10 @@ class Recorded:
 
 @dataclass
 class RecordingServer:
-    """What it serves may be changed at any time. `answers` maps a path to a status and a body, or to a function."""
+    """What it serves may be changed at any time. `answers` maps a path to a status and a body, or to a function.
+
+    `headers` come with every answer.
+    """
 
     address: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class RecordingServer:
     aliases: dict[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     answers: dict[str, tuple[int, bytes] | Callable[[Recorded], tuple[int, bytes]]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     requests: list[Recorded] = field(default_factory=list)
 
     @property
@@ -107,7 +111,8 @@ def recording_server(
             served.requests.append(request)
             status, body = served.answer(request)
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            for name, value in {"Content-Type": "application/json", **served.headers}.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

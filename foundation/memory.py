@@ -80,4 +80,4 @@ class Booking:
 
 
 def _busy() -> UnavailableError:
-    return UnavailableError("too many pushes at once; send this again later", reason="busy")
+    return UnavailableError("too much arrives at once; send this again later", reason="busy")

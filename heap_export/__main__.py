@@ -1,0 +1,3 @@
+from heap_export.cli import main
+
+main()

@@ -1,0 +1,56 @@
+"""`POST /v1/events` and `POST /v1/exposures`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from foundation.bearer import one_wanted
+from foundation.errors import BadRequestError
+from heap_export import keys
+from heap_export.batches import Batches
+from heap_export.bodies import items_of, read_json
+from heap_export.generic import event_of, exposure_of
+from heap_export.records import Source
+
+if TYPE_CHECKING:
+    from heap_export.exporter import Exporter
+
+
+def generic_router(exporter: Exporter) -> APIRouter:
+    """Behind the bearer key; `/v1/events` wants a signature as well where EVENTS_HMAC_SECRET is set."""
+    router = APIRouter(prefix="/v1")
+    settings = exporter.settings
+    accepted = keys.api_keys(settings)
+    secret = settings.events_hmac_secret
+    secrets = [] if secret is None else keys.several(secret, "EVENTS_HMAC_SECRET")
+    wanted = one_wanted(lambda: accepted, where=keys.WHERE)
+    events = Batches(Source.GENERIC, event_of, exporter.intake, exporter.metrics)
+    exposures = Batches(Source.GENERIC, exposure_of, exporter.intake, exporter.metrics)
+
+    @router.post("/events")
+    async def post_events(request: Request, integration: str | None = None) -> dict[str, Any]:
+        with exporter.answering("events"):
+            await wanted(request)
+            async with exporter.bodies.of(request) as body:
+                keys.check_signature(request.headers.get(keys.SIGNATURE), body, secrets)
+                return await _take(events, body, ("batch", "events"), integration)
+
+    @router.post("/exposures")
+    async def post_exposures(request: Request, integration: str | None = None) -> dict[str, Any]:
+        with exporter.answering("exposures"):
+            await wanted(request)
+            async with exporter.bodies.of(request) as body:
+                return await _take(exposures, body, ("exposures",), integration)
+
+    return router
+
+
+async def _take(batches: Batches, body: bytes, names: tuple[str, ...], integration: str | None) -> dict[str, Any]:
+    items, single = items_of(read_json(body), *names)
+    report = await batches.take(items, integration=integration)
+    if single and report.refused:
+        raise BadRequestError(report.refused[0]["error"], reason=report.refused[0]["reason"])
+    return asdict(report)

@@ -1,0 +1,106 @@
+"""Heap's server-side API: bulk calls, and what its answers mean."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import email.utils
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+
+from event_stream.delivery import Again, Delivered, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from event_stream.delivery import Verdict
+    from heap_export.integrations import Integration
+
+MOST_AT_ONCE = 1000  # events or users that a bulk call may hold
+_MOST_KEPT = 200  # characters of an answer, for the delivery log
+
+# It can't be the records: the app id or the address is wrong, or Heap has closed the door. An operator must look, and
+# until then nothing may be thrown away.
+_WRONG_DOOR = frozenset((401, 403, 404, 405))
+_WRONG_DOOR_SECONDS = 30.0
+_BECAUSE_OF_SOME = frozenset((400, 413, 422))
+
+
+class Call(StrEnum):
+    """The bulk calls; the value is the path."""
+
+    TRACK = "/api/track"
+    ADD_USER_PROPERTIES = "/api/add_user_properties"
+
+
+class Told(NamedTuple):
+    """What Heap said: `status` 0 where it said nothing; `body` is the beginning of its answer."""
+
+    verdict: Verdict
+    status: int = 0
+    body: str = ""
+
+
+class Heap:
+    """`patience`: seconds that a call may take from its beginning to the end of the answer. `aclose` ends it."""
+
+    def __init__(self, *, patience: float) -> None:
+        self.patience = patience
+        self._client: httpx.AsyncClient | None = None
+        self._making = asyncio.Lock()
+
+    async def send(self, integration: Integration, call: Call, entries: Sequence[bytes]) -> Told:
+        """Send up to `MOST_AT_ONCE` events or users, each as JSON, in their order."""
+        client = await self._connected()
+        name = b"events" if call is Call.TRACK else b"users"
+        app_id = integration.app_id.encode()  # of letters, digits, - and _
+        try:
+            async with asyncio.timeout(self.patience):
+                answer = await client.post(
+                    integration.base + call.value,
+                    headers={"Content-Type": "application/json"},
+                    content=b'{"app_id":"%b","%b":[%b]}' % (app_id, name, b",".join(entries)),
+                )
+        except (httpx.TimeoutException, TimeoutError):
+            return Told(Again("timeout"))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            return Told(Again("unreachable"))
+        return Told(verdict_of(answer), answer.status_code, answer.text[:_MOST_KEPT])
+
+    async def _connected(self) -> httpx.AsyncClient:
+        async with self._making:
+            if self._client is None:
+                # It reads the system's certificates, 20 ms in which nobody else should have to wait.
+                self._client = await asyncio.to_thread(httpx.AsyncClient, timeout=self.patience)
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def verdict_of(answer: httpx.Response) -> Verdict:
+    """What an answer of Heap says of what it was sent."""
+    status = answer.status_code
+    if httpx.codes.is_success(status):
+        return Delivered()
+    reason = f"http_{status}"
+    if status in _BECAUSE_OF_SOME:
+        return Refused(reason, because_of_some=True)
+    return Again(reason, after=_WRONG_DOOR_SECONDS if status in _WRONG_DOOR else _wish(answer))
+
+
+def _wish(answer: httpx.Response) -> float:
+    """`Retry-After` in seconds from now, which HTTP has as a number or as a date."""
+    wish = answer.headers.get("Retry-After", "")
+    if wish.isdigit():
+        return float(wish)
+    try:
+        moment = email.utils.parsedate_to_datetime(wish)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())

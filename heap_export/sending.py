@@ -1,0 +1,148 @@
+"""Some records to Heap: their events, then their user properties; those it refuses are found by halving."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from event_stream.delivery import Again, Delivered
+from event_stream.patience import until_told
+from heap_export.heap import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from heap_export.ahead import Waiting
+    from heap_export.buckets import Buckets
+    from heap_export.heap import Heap, Told
+    from heap_export.integrations import Integration
+    from heap_export.lease import Lease
+
+NOTHING_TAKEN = "nothing_taken"
+
+# Refusals in a row, after something was taken, that are put down to the records.
+_BLAMED_ON_RECORDS = 10
+
+
+class Sender:
+    """Sends for one app id, as long as the lease lasts.
+
+    A 400 does not tell whether a record is to blame or the app id. So records become dead only as long as Heap takes
+    others: after `_BLAMED_ON_RECORDS` refusals in a row it is `in_doubt`, and wants a small sample of records of
+    different people. If none of these is taken either, all stay where they are (`Again`, with `NOTHING_TAKEN`).
+    """
+
+    def __init__(self, heap: Heap, buckets: Buckets, lease: Lease) -> None:
+        self._heap = heap
+        self._buckets = buckets
+        self._lease = lease
+        self._trust = _BLAMED_ON_RECORDS
+
+    @property
+    def in_doubt(self) -> bool:
+        return not self._trust
+
+    @property
+    def may_send(self) -> bool:
+        """Whether nobody else can deliver before a call that begins now is over."""
+        return self._lease.seconds_left > self._heap.patience
+
+    async def send(self, integration: Integration, records: Sequence[Waiting]) -> Again | None:
+        """Send `records`, for which tokens are reserved, and note in each what became of it.
+
+        Some may be as they were: then `Again` says why, or the lease ran out, or there is doubt.
+        """
+        for record in records:
+            record.attempts += 1
+        sampled = self.in_doubt
+        untracked = [record for record in records if record.parcel.event is not None and not record.tracked]
+        again = await self._call(integration, Call.TRACK, untracked, sampled=sampled)
+        if again is not None:
+            return again
+        ready = [record for record in records if not record.dead and (record.tracked or record.parcel.event is None)]
+        for record in ready:
+            record.is_delivered = record.parcel.user is None
+        with_user = [record for record in ready if not record.is_delivered]
+        return await self._call(integration, Call.ADD_USER_PROPERTIES, with_user, sampled=sampled)
+
+    async def _call(
+        self, integration: Integration, call: Call, records: Sequence[Waiting], *, sampled: bool
+    ) -> Again | None:
+        parts = deque([records] if records else [])
+        suspects: list[Waiting] = []
+        while parts:
+            part = parts.popleft()
+            if len(part) < len(records):  # the tokens were for the first try
+                await self._reserve(integration, part)
+            if not self.may_send:
+                return None
+            told = await self._heap.send(integration, call, _entries_of(call, part))
+            _note(call, part, told)
+            if isinstance(told.verdict, Again):
+                return told.verdict
+            if isinstance(told.verdict, Delivered):
+                self._trust = _BLAMED_ON_RECORDS
+            elif len(part) > 1:
+                half = len(part) // 2
+                parts.extendleft((part[half:], part[:half]))
+            elif self._trust:
+                self._trust -= 1
+                _condemn(part)
+            elif sampled:
+                suspects += part
+            else:
+                return None
+        if suspects and self.in_doubt:
+            return Again(NOTHING_TAKEN)
+        _condemn(suspects)
+        return None
+
+    async def _reserve(self, integration: Integration, records: Sequence[Waiting]) -> None:
+        """Wait until all of `records` may go."""
+        left = Counter(record.identity for record in records)
+        while left:
+            reserved = await until_told(partial(self._buckets.reserve, integration, left))
+            left -= Counter(reserved.granted)
+            if left:
+                await asyncio.sleep(max(reserved.wait, *reserved.waits.values(), 0.0))
+
+
+def _note(call: Call, records: Iterable[Waiting], told: Told) -> None:
+    is_taken = isinstance(told.verdict, Delivered)
+    for record in records:
+        record.told, record.sent = told, time.time()
+        record.tracked = record.tracked or is_taken
+        record.is_delivered = is_taken and call is Call.ADD_USER_PROPERTIES
+
+
+def _condemn(refused: Iterable[Waiting]) -> None:
+    for record in refused:
+        record.dead = f"http_{record.told.status}" if record.told is not None else "refused"
+
+
+def _entries_of(call: Call, records: Iterable[Waiting]) -> list[bytes]:
+    if call is Call.TRACK:
+        return [record.parcel.event for record in records if record.parcel.event is not None]
+    return _users_of(records)
+
+
+def _users_of(records: Iterable[Waiting]) -> list[bytes]:
+    """One entry for each person, as nobody knows in which order Heap takes two of a call."""
+    of_each: dict[str, list[bytes]] = {}
+    for record in records:
+        if record.parcel.user is not None:
+            of_each.setdefault(record.identity, []).append(record.parcel.user)
+    return [users[0] if len(users) == 1 else _merged(users) for users in of_each.values()]
+
+
+def _merged(users: Sequence[bytes]) -> bytes:
+    """User properties of one person, the later ones over the earlier ones."""
+    first, *others = (msgspec.json.decode(user) for user in users)
+    for other in others:
+        first["properties"] |= other["properties"]
+    return msgspec.json.encode(first)

@@ -1,0 +1,57 @@
+"""`POST /webhooks/statsig`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from foundation.errors import ForbiddenError
+from heap_export import statsig
+from heap_export.batches import Batches
+from heap_export.bodies import items_of, read_json
+from heap_export.keys import several
+from heap_export.records import Source
+
+if TYPE_CHECKING:
+    from heap_export.exporter import Exporter
+
+log = logging.getLogger(__name__)
+
+
+def statsig_router(exporter: Exporter) -> APIRouter:
+    router = APIRouter()
+    settings = exporter.settings
+    secret = settings.statsig_webhook_secret
+    secrets = [] if secret is None else several(secret, "STATSIG_WEBHOOK_SECRET")
+    batches = Batches(Source.STATSIG, statsig.record_of, exporter.intake, exporter.metrics)
+
+    @router.post("/webhooks/statsig")
+    async def statsig_webhook(request: Request, integration: str | None = None) -> dict[str, Any]:
+        with exporter.answering("statsig"):
+            async with exporter.bodies.of(request) as body:
+                code = statsig.verification_code(body)
+                if code is not None:
+                    return {"verification_code": code}
+                _check(request, body)
+                items, _ = items_of(read_json(body), "data")
+                return asdict(await batches.take(items, integration=integration))
+
+    def _check(request: Request, body: bytes) -> None:
+        if not secrets:
+            log.warning(
+                "a webhook of Statsig is refused: set STATSIG_WEBHOOK_SECRET to the signing secret that Statsig shows "
+                "with its integration"
+            )
+            raise ForbiddenError("this webhook is not set up", reason="not_set_up")
+        statsig.check_signature(
+            request.headers.get(statsig.SIGNATURE),
+            request.headers.get(statsig.TIMESTAMP),
+            body,
+            secrets,
+            tolerance=settings.statsig_timestamp_tolerance,
+        )
+
+    return router

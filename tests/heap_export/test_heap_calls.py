@@ -1,0 +1,118 @@
+"""What is sent to Heap, and what its answers mean."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from event_stream.delivery import Again, Delivered, Refused
+from heap_export.heap import Call, Heap
+from heap_export.integrations import Integration
+from tests.support.fake_heap_api import fake_heap
+from tests.support.faulty_server import Answer, answers, hangs_up, says_nothing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from event_stream.delivery import Verdict
+    from heap_export.heap import Told
+    from tests.support.fake_heap_api import FakeHeap
+    from tests.support.faulty_server import Fault
+
+EVENT = b'{"event":"bought","identity":"alice"}'
+
+
+@pytest.fixture
+def server() -> Iterator[FakeHeap]:
+    with fake_heap() as server:
+        yield server
+
+
+@pytest.fixture
+async def heap() -> AsyncIterator[Heap]:
+    heap = Heap(patience=0.5)
+    yield heap
+    await heap.aclose()
+
+
+async def sent(heap: Heap, server: FakeHeap) -> Told:
+    return await heap.send(Integration(name="trial", app_id="1", base=server.address), Call.TRACK, [EVENT])
+
+
+async def test_calls_are_bulks_over_one_connection(heap: Heap, server: FakeHeap) -> None:
+    told = await sent(heap, server)
+    assert told == (Delivered(), 200, "{}")
+    integration = Integration(name="trial", app_id="1", base=f"{server.address}")
+    users = [b'{"identity":"alice","properties":{"n":1}}', b'{"identity":"bob","properties":{"n":2}}']
+    await heap.send(integration, Call.ADD_USER_PROPERTIES, users)
+    first, second = server.requests
+    assert (first.path, json.loads(first.body)) == ("/api/track", {"app_id": "1", "events": [json.loads(EVENT)]})
+    assert (second.path, json.loads(second.body)) == (
+        "/api/add_user_properties",
+        {"app_id": "1", "users": [json.loads(user) for user in users]},
+    )
+    assert first.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Delivered()),
+        (400, Refused("http_400", because_of_some=True)),
+        (413, Refused("http_413", because_of_some=True)),
+        (422, Refused("http_422", because_of_some=True)),
+        (408, Again("http_408")),
+        (429, Again("http_429")),
+        (500, Again("http_500")),
+        (503, Again("http_503")),
+        (301, Again("http_301")),
+        (401, Again("http_401", after=30)),  # the app id or the address is wrong: no record is to blame
+        (403, Again("http_403", after=30)),
+        (404, Again("http_404", after=30)),
+    ],
+)
+async def test_an_answer_says_what_becomes_of_records(
+    heap: Heap, server: FakeHeap, status: int, verdict: Verdict
+) -> None:
+    server.fault = answers(status)
+    told = await sent(heap, server)
+    assert (told.verdict, told.status) == (verdict, status)
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(says_nothing, "timeout"), (hangs_up, "unreachable")])
+async def test_no_answer_means_again(heap: Heap, server: FakeHeap, fault: Fault, reason: str) -> None:
+    server.fault = fault
+    assert await sent(heap, server) == (Again(reason), 0, "")
+
+
+async def test_nobody_at_the_address_means_again(heap: Heap) -> None:
+    nowhere = Integration(name="trial", app_id="1", base="http://127.0.0.1:1")
+    assert (await heap.send(nowhere, Call.TRACK, [EVENT])).verdict == Again("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("wish", "least", "most"),
+    [
+        ("7", 7, 7),
+        (email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True), 3000, 3600),
+        (email.utils.format_datetime(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1), usegmt=True), 0, 0),
+        ("soon", 0, 0),
+    ],
+    ids=["seconds", "date", "past", "no_time"],
+)
+async def test_retry_after_is_seconds_or_a_date(
+    heap: Heap, server: FakeHeap, wish: str, least: float, most: float
+) -> None:
+    server.fault = answers(429, {"Retry-After": wish})
+    verdict = (await sent(heap, server)).verdict
+    assert isinstance(verdict, Again)
+    assert least <= verdict.after <= most
+
+
+async def test_of_a_long_answer_the_beginning_is_kept(heap: Heap, server: FakeHeap) -> None:
+    server.fault = lambda _: Answer(500, b"x" * 100_000)
+    assert (await sent(heap, server)).body == "x" * 200
