@@ -67,12 +67,13 @@ class Judge(Protocol):
 class Part:
     """What a batch asks of one list, and who asks it."""
 
-    __slots__ = ("asked", "checks", "questions")
+    __slots__ = ("asked", "checks", "is_plain", "questions")
 
     def __init__(self, asked: AskedList, questions: list[Question], checks: list[Check]) -> None:
         self.asked = asked
         self.questions = questions
         self.checks = checks
+        self.is_plain = False  # every question is one value
 
     @property
     def pieces(self) -> Iterable[Part]:
@@ -83,24 +84,20 @@ class Part:
         ends = [slice(start, start + _MOST_QUESTIONS) for start in starts]
         return [Part(self.asked, self.questions[piece], self.checks[piece]) for piece in ends]
 
-    @property
     def command(self) -> bytes:
         """One question, however many it is made of."""
         questions: list[Any] = self.questions
-        if not self._is_plain:
+        self.is_plain = set(map(type, questions)) == _PLAIN
+        if not self.is_plain:
             questions = list(itertools.chain.from_iterable(map(_values, questions)))
         return pack_many("SMISMEMBER", self.asked.key, questions)
 
     def answers(self, reply: list[int]) -> list[int]:
         """To each question."""
-        if self._is_plain:
+        if self.is_plain:
             return reply
         replies = iter(reply)
         return [max(itertools.islice(replies, len(_values(question)))) for question in self.questions]
-
-    @property
-    def _is_plain(self) -> bool:
-        return set(map(type, self.questions)) == _PLAIN
 
 
 def _values(question: Question) -> tuple[bytes, ...]:
@@ -229,7 +226,7 @@ class Line(asyncio.Protocol):
         batch.parts = [piece for part in batch.parts for piece in part.pieces]
         batch.size = sum(len(part.checks) for part in batch.parts)
         self._in_flight += batch.size
-        self._send(batch, [command for part in batch.parts for command in (part.asked.look, part.command)])
+        self._send(batch, [command for part in batch.parts for command in (part.asked.look, part.command())])
 
     def _send(self, batch: _Batch, commands: list[bytes]) -> None:
         assert self._transport is not None  # noqa: S101 - both callers know

@@ -33,7 +33,6 @@ _ANSWER_SECONDS = 0.5  # for which an answer is sent as it was put together, wit
 
 _USUAL = b"GET /check-attribute?"
 _TO_VALUE = _USUAL + b"attribute="
-_AT_VALUE = len(_TO_VALUE)
 _LIST_ID = b"&listId="
 # With one segment in front, or without a query.
 _UNUSUAL = re.compile(rb"GET /(?:[^/?#%\x00-\x20\x7f-\xff]+/)?check-attribute(?:\?|(?= ))", re.ASCII)
@@ -42,7 +41,8 @@ _STARTS = (b"GET /", b"HEAD /")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ANY_TARGET = re.compile(rb"([A-Z]+ )([^\x00-\x1f\x7f]*)( HTTP/1\.[01])")
 _STRICTLY_REFUSED = re.compile(rb"[\x80-\xff #]")
-_PLAIN = bytes(set(range(0x21, 0x7F)) - set(b"%&+"))  # a value of these has one reading
+# Leaves a value alone that has one reading, which is sent as it is: visible ASCII but for `%`, `&` and `+`.
+_SPOILS = bytes(byte if 0x21 <= byte < 0x7F and byte not in b"%&+" else byte ^ 0x80 for byte in range(256))  # noqa: PLR2004
 
 
 class FastPath:
@@ -68,13 +68,12 @@ class FastPath:
 
     def learn(self, data: bytes, asked: AskedList) -> None:
         """`data` is one whole request that asks `asked` and keeps the connection: more like it are usual."""
-        at = data.rfind(_LIST_ID)
-        if len(data) - at > _LONGEST_END or not data.startswith(_TO_VALUE):
-            return
-        if not data[_AT_VALUE:at].translate(None, _PLAIN):
+        head, _, end = data.partition(_LIST_ID)
+        value = head.removeprefix(_TO_VALUE)
+        if value is not head and len(end) <= _LONGEST_END and _is_plain(value):
             if len(self.usual) >= _MOST_TAILS:
                 self.usual.clear()
-            self.usual[data[at:]] = asked
+            self.usual[end] = asked
 
     def read(self, query: bytes) -> Asked | str | None:
         """What `query` asks, or the answer. None: it is no part of a valid request.
@@ -84,7 +83,7 @@ class FastPath:
         """
         if query.startswith(b"attribute="):
             value, _, tail = query[10:].rpartition(b"&listId=")
-            if value and not value.translate(None, _PLAIN):
+            if _is_plain(value):
                 asked = self._list_of(tail)
                 if asked is not None:
                     return asked, value
@@ -186,15 +185,14 @@ class _FastPathProtocol(GuardedProtocol):
         A client's requests differ in nothing else. What stands from `&listId=` on is the same as in its last one, or as
         in one that somebody else sent.
         """
-        path, end = self.path, self._usual_end
-        if self._usual is not path.usual or not data.endswith(end):
-            end = data[data.rfind(_LIST_ID) :]
-            asked = path.usual.get(end)
+        head, _, end = data.partition(_LIST_ID)
+        if end != self._usual_end or self._usual is not self.path.usual:
+            asked = self.path.usual.get(end)
             if asked is None:
                 return False
-            self._usual, self._usual_end, self._usual_list = path.usual, end, asked
-        value = data[_AT_VALUE : -len(end)]
-        if not value or value.translate(None, _PLAIN) or not data.startswith(_TO_VALUE):
+            self._usual, self._usual_end, self._usual_list = self.path.usual, end, asked
+        value = head.removeprefix(_TO_VALUE)
+        if value is head or not value or value.translate(_SPOILS) is not value:
             return False
         part = self._usual_list.part
         if part is None:
@@ -348,6 +346,11 @@ class _FastPathProtocol(GuardedProtocol):
         super().resume_writing()
         if self._waiting:
             self.loop.call_soon(self._go_on)
+
+
+def _is_plain(value: bytes) -> bool:
+    """Whether it has one reading, which is itself."""
+    return bool(value) and value.translate(_SPOILS) is value
 
 
 def _start_of_query(data: bytes) -> int:
