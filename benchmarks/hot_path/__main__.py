@@ -27,6 +27,7 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance-hot-path.svg"
 
 ALL_CALLS = "calls"
+_TURNS_A_ROUND = 4
 _PROGRAMS = ("wrk", "nginx", "redis-benchmark", "taskset")
 
 
@@ -77,6 +78,7 @@ class Run:
         self._calls = [name for name in names if name in calls.LABELS]
         self._call_seconds = max(1, options.seconds // 4)
         self._rounds: list[samples.Round] = []
+        self._turns: list[samples.Round] = []
         self._call_rounds: list[samples.Round] = []
         self._told: dict[str, Any] = {"command": " ".join(["scripts/bench", *sys.argv[1:]])}
 
@@ -91,13 +93,22 @@ class Run:
                 self._rounds.append(servers.round(self._names, seconds=self._options.seconds))
                 if others is not None:
                     self._call_rounds.append(others.round(self._calls, seconds=self._call_seconds))
+            for one, other in targets.PAIRS:
+                if one in self._names and other in self._names:
+                    say(f"by turns: {self._labels[one]} and {self._labels[other]}")
+                    self._turns += servers.by_turns(one, other, turns=_TURNS_A_ROUND * self._options.rounds)
 
     def tell(self) -> None:
         """Print the sections, and write those that are whole."""
         if self._names:
             wanted = targets.targets(self._options.members_large)
             text = report.section(
-                targets=wanted, labels=self._labels, rounds=self._rounds, seconds=self._options.seconds, **self._told
+                targets=wanted,
+                labels=self._labels,
+                rounds=self._rounds,
+                turns=self._turns,
+                seconds=self._options.seconds,
+                **self._told,
             )
             if self._publish(report.MARK, text, is_whole=not self._options.only):
                 PLOT.write_text(plot.svg(self._labels, self._rounds))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from attribute_lists import keys
-from benchmarks.hot_path import contenders, report, samples, targets
+from benchmarks.hot_path import contenders, load, report, samples, targets
 from benchmarks.hot_path.contenders import Contender
 from benchmarks.hot_path.questions import ACCOUNT, Lists
 from benchmarks.hot_path.stores import ClusterStore, SingleStore, fill
@@ -51,6 +51,28 @@ class LineUp:
                 found[name] = samples.take(self._servers[name], seconds=seconds)
             print("  " + report.progress(self._labels[name], found[name]), flush=True)
         return found
+
+    def by_turns(self, one: str, other: str, *, turns: int) -> list[samples.Round]:
+        """Both run all the time, and each is measured for a moment, again and again, so long as the other is idle."""
+        found: list[samples.Round] = []
+        with contextlib.ExitStack() as started:
+            running = {
+                name: started.enter_context(self._servers[name].start())
+                for name in (one, other)
+                if name != targets.REDIS_BENCHMARK
+            }
+            for name, server in running.items():
+                load.wrk(server.address, self._servers[name].lists, seconds=samples.WARM_UP_SECONDS)
+            for turn in range(turns):
+                names = (one, other) if turn % 2 else (other, one)
+                found.append({name: self._turn(name, running, paced=targets.NGINX in names) for name in names})
+        return found
+
+    def _turn(self, name: str, running: dict[str, contenders.Running], *, paced: bool) -> samples.Sample:
+        if name == targets.REDIS_BENCHMARK:
+            key = keys.members(ACCOUNT, SMALL.names[0])
+            return samples.take_redis_benchmark(self.store.port, key, SMALL.members, seconds=1)
+        return samples.take_turn(self._servers[name], running[name], paced=paced)
 
 
 @contextlib.contextmanager

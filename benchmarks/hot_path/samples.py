@@ -84,6 +84,16 @@ def take(contender: Contender, *, seconds: int) -> Sample:
     return replace(found, memory_mb=memory_mb, commands=commands, paced=paced)
 
 
+def take_turn(contender: Contender, server: contenders.Running, *, paced: bool) -> Sample:
+    """A second of saturation of a server that runs already, and where `paced`, two at the highest fixed rate."""
+    found = saturate(server.pid, lambda: load.wrk(server.address, contender.lists, seconds=1), seconds=1)
+    if not paced:
+        return found
+    always_true = contender.store is None
+    outcome = load.open_loop(server.address, contender.lists, rate=RATES[-1], seconds=2, always_true=always_true)
+    return replace(found, paced={RATES[-1]: outcome})
+
+
 def saturate(pid: int, run: Callable[[], load.Saturation], *, seconds: int) -> Sample:
     """What `run`, a load of `seconds`, found, and what the process `pid` used meanwhile."""
     before, core = machine.usage(pid), machine.worker_core_seconds()
