@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
 
 from event_stream.delivery import Again, Delivered, Refused
+from event_stream.posting import Poster
 from fme_client.identity import VERSION
 
 if TYPE_CHECKING:
@@ -33,40 +33,23 @@ class Vwo:
 
     def __init__(self, base: str, *, patience: float) -> None:
         self._base = base.rstrip("/")
-        self._patience = patience
-        self._client: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
+        self._poster = Poster(patience=patience, whole=_WHOLE_SECONDS)
 
     async def send(self, place: str, records: Sequence[Record]) -> Verdict:
         """Send events of one environment as a batch, in their order."""
         account, _, sdk_key = place.partition("/")
         if not account or not sdk_key:
             return Refused("no_account" if not account else "no_sdk_key", because_of_some=False)
-        client = await self._connected()
-        try:
-            async with asyncio.timeout(_WHOLE_SECONDS):
-                answer = await client.post(
-                    self._base + BATCH,
-                    params={"a": account, "env": sdk_key, "sn": "cohort-gateway", "sv": VERSION},
-                    headers={"Authorization": sdk_key, "Content-Type": "application/json"},
-                    content=b'{"ev":[' + b",".join(record.body for record in records) + b"]}",
-                )
-        except (httpx.TimeoutException, TimeoutError):
-            return Again("timeout")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError):
-            return Again("unreachable")
-        return verdict_of(answer)
-
-    async def _connected(self) -> httpx.AsyncClient:
-        async with self._making:
-            if self._client is None:
-                # It reads the system's certificates, 20 ms in which nobody else should have to wait.
-                self._client = await asyncio.to_thread(httpx.AsyncClient, timeout=self._patience)
-        return self._client
+        answer = await self._poster.post(
+            self._base + BATCH,
+            b'{"ev":[' + b",".join(record.body for record in records) + b"]}",
+            params={"a": account, "env": sdk_key, "sn": "cohort-gateway", "sv": VERSION},
+            headers={"Authorization": sdk_key},
+        )
+        return answer if isinstance(answer, Again) else verdict_of(answer)
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        await self._poster.aclose()
 
 
 def verdict_of(answer: httpx.Response) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import email.utils
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from event_stream.delivery import Again, Delivered, Refused
+from event_stream.posting import Poster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,37 +48,20 @@ class Heap:
 
     def __init__(self, *, patience: float) -> None:
         self.patience = patience
-        self._client: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
+        self._poster = Poster(patience=patience, whole=patience)
 
     async def send(self, integration: Integration, call: Call, entries: Sequence[bytes]) -> Told:
         """Send up to `MOST_AT_ONCE` events or users, each as JSON, in their order."""
-        client = await self._connected()
         name = b"events" if call is Call.TRACK else b"users"
         app_id = integration.app_id.encode()  # of letters, digits, - and _
-        try:
-            async with asyncio.timeout(self.patience):
-                answer = await client.post(
-                    integration.base + call.value,
-                    headers={"Content-Type": "application/json"},
-                    content=b'{"app_id":"%b","%b":[%b]}' % (app_id, name, b",".join(entries)),
-                )
-        except (httpx.TimeoutException, TimeoutError):
-            return Told(Again("timeout"))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError):
-            return Told(Again("unreachable"))
+        body = b'{"app_id":"%b","%b":[%b]}' % (app_id, name, b",".join(entries))
+        answer = await self._poster.post(integration.base + call.value, body)
+        if isinstance(answer, Again):
+            return Told(answer)
         return Told(verdict_of(answer), answer.status_code, answer.text[:_MOST_KEPT])
 
-    async def _connected(self) -> httpx.AsyncClient:
-        async with self._making:
-            if self._client is None:
-                # It reads the system's certificates, 20 ms in which nobody else should have to wait.
-                self._client = await asyncio.to_thread(httpx.AsyncClient, timeout=self.patience)
-        return self._client
-
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        await self._poster.aclose()
 
 
 def verdict_of(answer: httpx.Response) -> Verdict:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
-import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from tests.support.paced_threads import PacedThreads
+
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
 ACCOUNT, KEY = "123456", "sample_sdk_key"
@@ -22,7 +23,7 @@ _LARGEST_BATCH = 10
 _PAUSE_SECONDS = 0.02
 
 
-class Sender:
+class Sender(PacedThreads):
     """`threads` send events, `rate` requests a second in all, while the block runs.
 
     `told`: what became of each event by its id, as the gateway said in `X-Events`; `unanswered`: those for which no
@@ -34,48 +35,30 @@ class Sender:
         self.unanswered: set[str] = set()
         self.slowest = 0.0
         self.statuses: Counter[int] = Counter()
+        super().__init__(rate=rate, threads=threads, seed=seed)
         self._addresses = addresses
-        self._pause = threads / rate
-        self._seed = seed
         self._numbers = itertools.count()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
+    def client(self) -> httpx.Client:
+        return httpx.Client(timeout=30)
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
-        chance = random.Random(f"{self._seed} {number}")  # noqa: S311 - to be repeated, not to be secret
-        client = httpx.Client(timeout=30)
-        due = time.monotonic()
-        while not self._over.is_set():
-            due += self._pause
-            self._over.wait(max(0.0, due - time.monotonic()))
-            addresses = self._addresses()
-            if not addresses:
-                self._over.wait(_PAUSE_SECONDS)
-                continue
-            events = [self._event(chance) for _ in range(chance.choice((1, 1, chance.randint(2, _LARGEST_BATCH))))]
-            ids = [event["d"]["msgId"] for event in events]
-            begun = time.monotonic()
-            try:
-                answer = self._post(client, chance.choice(addresses), events)
-            except httpx.TransportError:
-                self.unanswered.update(ids)
-                client.close()
-                client = httpx.Client(timeout=30)
-            else:
-                self.slowest = max(self.slowest, time.monotonic() - begun)
-                self.statuses[answer.status_code] += 1
-                self.told.update(dict.fromkeys(ids, answer.headers.get("X-Events", "")))
-        client.close()
+    def send(self, client: httpx.Client, chance: random.Random) -> bool:
+        addresses = self._addresses()
+        if not addresses:
+            self.over.wait(_PAUSE_SECONDS)
+            return True
+        events = [self._event(chance) for _ in range(chance.choice((1, 1, chance.randint(2, _LARGEST_BATCH))))]
+        ids = [event["d"]["msgId"] for event in events]
+        begun = time.monotonic()
+        try:
+            answer = self._post(client, chance.choice(addresses), events)
+        except httpx.TransportError:
+            self.unanswered.update(ids)
+            return False
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        self.statuses[answer.status_code] += 1
+        self.told.update(dict.fromkeys(ids, answer.headers.get("X-Events", "")))
+        return True
 
     def _post(self, client: httpx.Client, address: str, events: list[dict[str, Any]]) -> httpx.Response:
         if len(events) == 1:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import random
-import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from tests.support.paced_threads import PacedThreads
+
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
 POISON = "poison"  # a property of records that Heap refuses
@@ -22,7 +23,7 @@ _PEOPLE = 200
 _PAUSE_SECONDS = 0.05
 
 
-class Sender:
+class Sender(PacedThreads):
     """`threads` send, `rate` requests a second in all, while the block runs.
 
     `taken`: when each record was answered 200, by its number; `pending`: those that were not, at the end; `poisoned`:
@@ -34,55 +35,36 @@ class Sender:
         self.pending: set[int] = set()
         self.poisoned: set[int] = set()
         self.statuses: Counter[int] = Counter()
+        super().__init__(rate=rate, threads=threads, seed=seed)
         self._address = address
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._pause = threads / rate
-        self._seed = seed
         self._numbers = itertools.count()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
-        chance = random.Random(f"{self._seed} {number}")  # noqa: S311 - to be repeated, not to be secret
-        due = time.monotonic()
-        client = self._client()
-        while not self._over.is_set():
-            due = max(due + self._pause, time.monotonic() - 1)
-            self._over.wait(max(0.0, due - time.monotonic()))
-            make, path = chance.choice(((self._event, "/v1/events"), (self._exposure, "/v1/exposures")))
-            batch = [make(chance) for _ in range(chance.randint(1, _LARGEST_BATCH))]
-            numbers = [one["properties"][NUMBER] for one in batch]
-            self.pending.update(numbers)
-            self.poisoned.update(one["properties"][NUMBER] for one in batch if POISON in one["properties"])
-            while not self._over.is_set():
-                try:
-                    answer = client.post(f"{self._address()}{path}", json=batch)
-                    status = answer.status_code
-                except httpx.TransportError:
-                    client.close()
-                    client, status = self._client(), 0
-                self.statuses[status] += 1
-                if status == httpx.codes.OK:
-                    told = answer.json()
-                    assert told["accepted"] + told["repeated"] == len(batch), told
-                    self.taken.update(dict.fromkeys(numbers, time.time()))
-                    self.pending.difference_update(numbers)
-                    break
-                self._over.wait(_PAUSE_SECONDS)
-        client.close()
-
-    def _client(self) -> httpx.Client:
+    def client(self) -> httpx.Client:
         return httpx.Client(headers=self._headers, timeout=10)
+
+    def send(self, client: httpx.Client, chance: random.Random) -> bool:
+        """Send a batch, again and again until it is taken."""
+        make, path = chance.choice(((self._event, "/v1/events"), (self._exposure, "/v1/exposures")))
+        batch = [make(chance) for _ in range(chance.randint(1, _LARGEST_BATCH))]
+        numbers = [one["properties"][NUMBER] for one in batch]
+        self.pending.update(numbers)
+        self.poisoned.update(one["properties"][NUMBER] for one in batch if POISON in one["properties"])
+        while not self.over.is_set():
+            try:
+                answer = client.post(f"{self._address()}{path}", json=batch)
+                status = answer.status_code
+            except httpx.TransportError:
+                status = 0
+            self.statuses[status] += 1
+            if status == httpx.codes.OK:
+                told = answer.json()
+                assert told["accepted"] + told["repeated"] == len(batch), told
+                self.taken.update(dict.fromkeys(numbers, time.time()))
+                self.pending.difference_update(numbers)
+                break
+            self.over.wait(_PAUSE_SECONDS)
+        return True
 
     def _event(self, chance: random.Random) -> dict[str, Any]:
         number = next(self._numbers)

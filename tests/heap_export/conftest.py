@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from heap_export import deliverer
+from tests.heap_export.decisions import FakeExport
 from tests.heap_export.deliveries import Process
 from tests.support import http
 from tests.support.fake_heap_api import FakeHeap, fake_heap
@@ -99,6 +100,14 @@ def settings_for(store_url: str, heap: FakeHeap) -> dict[str, str]:
 def heap() -> Iterator[FakeHeap]:
     with fake_heap() as heap:
         yield heap
+
+
+@pytest.fixture
+def export() -> Iterator[FakeExport]:
+    """Stands for heap-export, for what posts to it."""
+    export = FakeExport()
+    with export.serving():
+        yield export
 
 
 @pytest.fixture

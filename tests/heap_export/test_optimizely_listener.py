@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,16 +15,6 @@ from tests.heap_export.decisions import EXPOSURES, FakeExport, decide
 from tests.support.faulty_server import Answer, Request, answers, hangs_up, says_nothing, times
 from tests.support.ports import free_ports
 from tests.support.waiting import until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def export() -> Iterator[FakeExport]:
-    export = FakeExport()
-    with export.serving():
-        yield export
 
 
 def listener_of(export: FakeExport, **options: Any) -> DecisionListener:

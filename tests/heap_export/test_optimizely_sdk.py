@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.heap_export.decisions import FakeExport
 from tests.support.optimizely_sdk import FORCED_TO_CONTROL, FORCED_TO_TREATMENT, Call, sdk_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def export() -> Iterator[FakeExport]:
-    export = FakeExport()
-    with export.serving():
-        yield export
+    from tests.heap_export.decisions import FakeExport
 
 
 def options(export: FakeExport, **more: Any) -> dict[str, Any]:

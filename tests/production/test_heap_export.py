@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from tests.heap_export.conftest import APP_ID, KEY, TOKEN, Service
 from tests.heap_export.test_admin import bury, event, rows, status
+from tests.production.documented_user import documented_user
 from tests.support.cluster import running_cluster
 from tests.support.fake_heap_api import fake_heap
-from tests.support.ports import free_ports
-from tests.support.processes import ROOT, heap_export
-from tests.support.servers import Server
+from tests.support.processes import heap_export
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -57,14 +55,5 @@ def test_on_a_cluster(tmp_path: Path) -> None:
 
 
 def test_the_permissions_that_are_documented_are_enough(tmp_path: Path) -> None:
-    documented = re.search(r"ACL SETUSER cohort-gateway (.+)", (ROOT / "docs" / "redis.md").read_text())
-    assert documented is not None
-    server = Server(tmp_path / "server", free_ports(1)[0])
-    server.start("--appendonly", "yes")
-    try:
-        with server.client() as client:
-            rules = documented.group(1).replace("a-long-password", "pass").split()
-            client.execute_command("ACL", "SETUSER", "cohort-gateway", *rules)
-        tour(tmp_path, {"REDIS_URL": f"redis://cohort-gateway:pass@127.0.0.1:{server.port}"})
-    finally:
-        server.kill()
+    with documented_user(tmp_path) as url:
+        tour(tmp_path, {"REDIS_URL": url})

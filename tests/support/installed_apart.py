@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tests.node.node_sdk import unavailable
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _INSTALL_SECONDS = 300.0
+_RUN_SECONDS = 60.0
 
 
 def installed_apart(*requirements: str) -> Path:
@@ -42,3 +48,28 @@ def installed_apart(*requirements: str) -> Path:
             unavailable(f"pip can't install {wanted}: {done.stderr[-2000:]}")
         stamp.write_text(wanted)
     return directory
+
+
+def run_apart(
+    program: str,
+    requirement: str,
+    job: Any,
+    *,
+    options: tuple[str, ...] = ("-I",),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run `program`, a file of this directory, to its end, with the SDK of `requirement`.
+
+    Its first argument says where that is, and it reads `job`, as JSON, from standard input.
+    """
+    done = subprocess.run(
+        [sys.executable, *options, str(Path(__file__).with_name(program)), str(installed_apart(requirement))],
+        input=json.dumps(job),
+        capture_output=True,
+        encoding="utf-8",
+        env=environment,
+        timeout=_RUN_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done

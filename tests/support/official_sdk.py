@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.support.installed_apart import installed_apart
+from tests.support.installed_apart import installed_apart, run_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 OFFICIAL = "vwo-fme-python-sdk==1.65.0"
 Call = tuple[Any, ...]  # the method's name in the SDK, and its arguments
-
-_CALLS_SECONDS = 60.0
 
 
 class Calls(NamedTuple):
@@ -37,13 +33,5 @@ def official_calls(options: Mapping[str, Any], calls: Sequence[Call]) -> Calls:
         "options": dict(options),
         "calls": [{"method": method, "arguments": arguments} for method, *arguments in calls],
     }
-    done = subprocess.run(
-        [sys.executable, "-I", str(Path(__file__).with_name("official_calls.py")), str(install_official())],
-        input=json.dumps(job),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=_CALLS_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_apart("official_calls.py", OFFICIAL, job)
     return Calls(json.loads(done.stdout), done.stderr)

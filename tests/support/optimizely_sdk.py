@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.support.installed_apart import installed_apart
+from tests.support.installed_apart import installed_apart, run_apart
 from tests.support.processes import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 OPTIMIZELY = "optimizely-sdk==5.7.0"
 Call = tuple[Any, ...]  # a method's name, a user, their attributes, and further arguments
 
 FORCED_TO_CONTROL, FORCED_TO_TREATMENT = "carol", "tom"
-
-_CALLS_SECONDS = 60.0
 
 
 class Told(NamedTuple):
@@ -43,16 +39,7 @@ def sdk_calls(
     `ends`: what is called in the end, `flush` or `close`; nothing: the program just ends.
     """
     job = {"datafile": datafile(), "listener": listener, "calls": calls, "in_child": in_child, "ends": ends}
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(Path(__file__).with_name("optimizely_calls.py")), str(install_optimizely())],
-        input=json.dumps(job),
-        capture_output=True,
-        encoding="utf-8",
-        env=environment({}),
-        timeout=_CALLS_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_apart("optimizely_calls.py", OPTIMIZELY, job, options=("-I", "-S"), environment=environment({}))
     return Told(**json.loads(done.stdout), log=done.stderr)
 
 

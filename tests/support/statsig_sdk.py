@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support.faulty_server import Answer, FaultyServer
-from tests.support.installed_apart import installed_apart
+from tests.support.installed_apart import run_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 STATSIG = "statsig==0.72.1"
-_CALLS_SECONDS = 60.0
 
 
 class Logged(NamedTuple):
@@ -78,15 +74,7 @@ def statsig_calls(specs: Mapping[str, Any], calls: Sequence[Sequence[Any]]) -> L
     statsig.routes = dict.fromkeys(("/v1/log_event", "/v1/get_id_lists"), lambda _: Answer(202))
     with statsig.serving():
         job = {"specs": dict(specs), "api": f"{statsig.address}/v1/", "calls": [list(call) for call in calls]}
-        done = subprocess.run(
-            [sys.executable, "-I", str(Path(__file__).with_name("statsig_calls.py")), str(installed_apart(STATSIG))],
-            input=json.dumps(job),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=_CALLS_SECONDS,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
+        done = run_apart("statsig_calls.py", STATSIG, job)
     bodies = [request.body for request in statsig.requests if request.path == "/v1/log_event"]
     events = [event for body in bodies for event in json.loads(gzip.decompress(body))["events"]]
     return Logged(json.loads(done.stdout), events)
