@@ -70,7 +70,8 @@ class FastPath:
         """`data` is one whole request that asks `asked` and keeps the connection: more like it are usual."""
         head, _, end = data.partition(_LIST_ID)
         value = head.removeprefix(_TO_VALUE)
-        if value is not head and len(end) <= _LONGEST_END and _is_plain(value):
+        # Where there is another `&listId=`, this one is a part of the value.
+        if value is not head and len(end) <= _LONGEST_END and _LIST_ID not in end and _is_plain(value):
             if len(self.usual) >= _MOST_TAILS:
                 self.usual.clear()
             self.usual[end] = asked

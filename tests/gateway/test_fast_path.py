@@ -12,7 +12,7 @@ from tests.fuzz.check_fast_path import compare
 from tests.fuzz.check_requests import COLON_LIST, LIST, put_lists
 from tests.gateway.conftest import ACCOUNT
 from tests.gateway.http_cases import LAST, request
-from tests.support.raw_http import Answer, connection, read_all, split_answers, without_date
+from tests.support.raw_http import Answer, connection, read_all, read_answer, split_answers, without_date
 
 if TYPE_CHECKING:
     from tests.support.processes import Program, StoreServer
@@ -79,6 +79,19 @@ def test_raw_values_find_their_members(gateway: Program, value: bytes, list_id: 
 def test_raw_values_in_a_row(gateway: Program) -> None:
     answers = ask(gateway, *(check(value) for value in RAW))
     assert [answer.headers["x-membership"] for answer in answers] == list(RAW.values())
+
+
+def test_raw_values_that_are_asked_again_and_again(gateway: Program) -> None:
+    """From its second time on a request is known by what stands behind its value, whoever sends it."""
+    members = [value for value in RAW if RAW[value] == "in"]
+    strangers = [value + b"&listId=" + LIST.encode() for value in (b"alice", b"a", b"100")]
+    for _ in range(2):
+        with connection(gateway.address) as peer:
+            for value in [*members, *strangers, *members]:
+                peer.sendall(check(value))
+                answer = read_answer(peer)
+                assert answer is not None
+                assert answer.headers["x-membership"] == ("in" if value in members else "not_in"), value
 
 
 @pytest.mark.parametrize("other", [request(target=b"/readyz"), request(method=b"HEAD")], ids=["ok", "HEAD"])
