@@ -17,24 +17,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 from redis.exceptions import AskError, RedisError, ResponseError
 
+from attribute_lists.batches import Batch, Part
 from attribute_lists.states import State
 from foundation.connections import forget_transport, take_over
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
-from foundation.wire import NOTHING, pack, pack_many, reply_reader
+from foundation.wire import NOTHING, pack, reply_reader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from redis.asyncio.connection import AbstractConnection
 
+    from attribute_lists.batches import Check
     from attribute_lists.lists import AskedList, Question
 
 log = logging.getLogger(__name__)
 
 MOST_IN_FLIGHT = 20_000  # checks; more of them than a store answers within any deadline
-_MOST_QUESTIONS = 1000  # in one command, a tenth of a millisecond for which others wait
 _SILENT_SECONDS = 1.0  # past its deadline, before a connection is given up
 _LAG_SECONDS = 0.02  # of our own, from which on the store gets another chance
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
@@ -42,15 +43,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
 _TRACKING = pack("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cg:{")
 _epochs = itertools.count(1)  # of all lines: a list may go from one to another
 _IN, _NOT_IN, _DOWN = State.IN, State.NOT_IN, State.STORE_DOWN
-_PLAIN = {bytes}  # questions of one value
 _MOVED = "moved"  # the trouble of a list that another node has
-
-
-class Check(Protocol):
-    """Who asks."""
-
-    def told(self, state: State) -> None:
-        """The answer. Whatever this raises is logged; nobody else's check suffers."""
 
 
 class Judge(Protocol):
@@ -62,61 +55,6 @@ class Judge(Protocol):
     def not_known(self, asked: AskedList, question: Question, check: Check, state: State) -> None: ...
     def moved(self, asked: AskedList, question: Question, check: Check) -> None: ...
     def failed(self, line: Line) -> None: ...
-
-
-class Part:
-    """What a batch asks of one list, and who asks it."""
-
-    __slots__ = ("asked", "checks", "is_plain", "questions")
-
-    def __init__(self, asked: AskedList, questions: list[Question], checks: list[Check]) -> None:
-        self.asked = asked
-        self.questions = questions
-        self.checks = checks
-        self.is_plain = False  # every question is one value
-
-    @property
-    def pieces(self) -> Iterable[Part]:
-        """Itself, as a rule."""
-        if len(self.questions) <= _MOST_QUESTIONS:
-            return (self,)
-        starts = range(0, len(self.questions), _MOST_QUESTIONS)
-        ends = [slice(start, start + _MOST_QUESTIONS) for start in starts]
-        return [Part(self.asked, self.questions[piece], self.checks[piece]) for piece in ends]
-
-    def command(self) -> bytes:
-        """One question, however many it is made of."""
-        questions: list[Any] = self.questions
-        self.is_plain = set(map(type, questions)) == _PLAIN
-        if not self.is_plain:
-            questions = list(itertools.chain.from_iterable(map(_values, questions)))
-        return pack_many("SMISMEMBER", self.asked.key, questions)
-
-    def answers(self, reply: list[int]) -> list[int]:
-        """To each question."""
-        if self.is_plain:
-            return reply
-        replies = iter(reply)
-        return [max(itertools.islice(replies, len(_values(question)))) for question in self.questions]
-
-
-def _values(question: Question) -> tuple[bytes, ...]:
-    return (question,) if isinstance(question, bytes) else question
-
-
-class _Batch:
-    """What left in one write. The first one of a connection, a greeting, has no parts."""
-
-    __slots__ = ("due", "given_up", "in_doubt", "parts", "replies", "size", "spared")
-
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self.size = 0  # checks
-        self.replies = 0  # that it takes
-        self.due = 0.0
-        self.given_up = False  # its checks were answered without the store
-        self.in_doubt = False  # something changed between its replies
-        self.spared = False  # overdue, perhaps by our own fault
 
 
 class Line(asyncio.Protocol):
@@ -147,8 +85,8 @@ class Line(asyncio.Protocol):
         self._connection: AbstractConnection | None = None
         self._ended = asyncio.Event()  # the connection, not the line
         self._reader = reply_reader()
-        self._next: _Batch | None = None
-        self._sent: deque[_Batch] = deque()
+        self._next: Batch | None = None
+        self._sent: deque[Batch] = deque()
         self._wanted = 0  # replies that the first of them takes
         self._replies: list[Any] = []
         self._in_flight = 0
@@ -168,7 +106,7 @@ class Line(asyncio.Protocol):
                 return _DOWN
             if self._in_flight >= MOST_IN_FLIGHT:
                 return State.OVERLOADED
-            batch = self._next = _Batch()
+            batch = self._next = Batch()
             self._loop.call_soon(self._flush)
         part = asked.part
         if part is None:
@@ -210,7 +148,7 @@ class Line(asyncio.Protocol):
         self.epoch = next(_epochs)
         self.heard_at = self._loop.time()
         _, self._transport = take_over(connection, self)
-        greeting = _Batch()
+        greeting = Batch()
         greeting.given_up = True
         self._send(greeting, [_TRACKING])
 
@@ -228,7 +166,7 @@ class Line(asyncio.Protocol):
         self._in_flight += batch.size
         self._send(batch, [command for part in batch.parts for command in (part.asked.look, part.command())])
 
-    def _send(self, batch: _Batch, commands: list[bytes]) -> None:
+    def _send(self, batch: Batch, commands: list[bytes]) -> None:
         assert self._transport is not None  # noqa: S101 - both callers know
         batch.due = self._loop.time() + self._deadline
         batch.replies = len(commands)
@@ -265,7 +203,7 @@ class Line(asyncio.Protocol):
         self.heard_at = self._loop.time()
         self._overdue = False
 
-    def _settle(self, batch: _Batch, replies: list[Any]) -> None:
+    def _settle(self, batch: Batch, replies: list[Any]) -> None:
         """Tell everybody who asked."""
         if not batch.parts:
             self._greeted(replies)
@@ -364,7 +302,7 @@ class Line(asyncio.Protocol):
     def _look_again(self) -> None:
         self._timer = self._loop.call_later(0.001, self._look_at_the_clock)
 
-    def _give_up(self, batch: _Batch) -> None:
+    def _give_up(self, batch: Batch) -> None:
         batch.given_up = True
         for part in batch.parts:
             self._tell(part, _DOWN, None, remembers=False)

@@ -11,7 +11,8 @@ from attribute_lists import keys
 from foundation.wire import pack
 
 if TYPE_CHECKING:
-    from attribute_lists.line import Line, Part
+    from attribute_lists.batches import Part
+    from attribute_lists.line import Line
 
 Question = bytes | tuple[bytes, ...]  # a value, UTF-8, or all values that a text may stand for
 

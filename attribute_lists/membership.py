@@ -22,7 +22,8 @@ from foundation.tasks import Tasks, end
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from attribute_lists.line import Check, Line
+    from attribute_lists.batches import Check
+    from attribute_lists.line import Line
     from attribute_lists.lists import Question
     from foundation.store import Store
 

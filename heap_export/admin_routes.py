@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from heap_export.delivery_log import Outcome  # noqa: TC001 - FastAPI reads the types of parameters
 from heap_export.erasing import ELSEWHERE, checked_person, erase_person
 from heap_export.kept import ROW, Kept
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _MOST_ROWS = 1000
 _BEFORE = f"^({ROW})?$"
 
-Outcome = Literal["delivered", "dead"]
 Name = Annotated[str | None, Query(description="only this integration")]
 Count = Annotated[int, Query(ge=1, le=_MOST_ROWS, description="rows of each integration, the newest first")]
 Before = Annotated[str, Query(pattern=_BEFORE, description="`next` of the page before")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from foundation.command_line import progress, with_store
 from foundation.settings import load_settings
+from heap_export.delivery_log import Outcome
 from heap_export.erasing import checked_person
 from heap_export.integrations import integrations_seen_by_tools
 from heap_export.kept import ROW, Kept
@@ -20,10 +21,11 @@ from heap_export.settings import HeapExportSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from heap_export.delivery_log import Outcome
     from heap_export.kept import Page
 
 Found = TypeVar("Found")
+
+_OUTCOMES: Mapping[str, Outcome] = {outcome: outcome for outcome in get_args(Outcome)}
 
 
 def _id_of_row(before: str) -> str:
@@ -80,9 +82,9 @@ def show_log(
     as_json: Json = False,
 ) -> None:
     """What became of records: when they came, when they were sent, what Heap answered."""
-    if outcome not in (None, "delivered", "dead"):
+    if outcome is not None and outcome not in _OUTCOMES:
         raise typer.BadParameter("--outcome is `delivered` or `dead`")
-    chosen: Outcome | None = outcome  # type: ignore[assignment] # mypy does not narrow by membership
+    chosen = None if outcome is None else _OUTCOMES[outcome]
     who = checked_person(typer.prompt("id") if person == "-" else person) if person is not None else None
 
     def ask(kept: Kept) -> Awaitable[dict[str, Page]]:

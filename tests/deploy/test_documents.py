@@ -66,6 +66,6 @@ def test_every_option_of_a_heap_environment_is_explained() -> None:
 
 def test_every_command_of_heap_export_is_explained() -> None:
     text = EXPORT.read_text()
-    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined] # a group, since it has several
+    commands = typer.main.get_group(cli.app).commands
     for name in commands.keys() - {"serve"}:
         assert f"heap-export {name}" in text, name

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import redis
 
+    from tests.support.fake_heap_api import FakeHeap
     from tests.support.processes import StoreServer
 
 PATHS = ("/v1/events", "/v1/exposures", "/webhooks/statsig")
@@ -87,11 +88,11 @@ def private_store() -> Iterator[StoreServer]:
 
 
 def test_while_the_store_is_away_senders_are_told_to_come_back(
-    tmp_path: Path, private_store: StoreServer, settings: dict[str, str]
+    tmp_path: Path, private_store: StoreServer, settings: dict[str, str], heap: FakeHeap
 ) -> None:
     settings["REDIS_URL"] = private_store.url
     with heap_export(tmp_path, settings) as program:
-        service = Service(program, heap=None)  # type: ignore[arg-type] # nobody asks it
+        service = Service(program, heap)
         assert service.post("/v1/events", EVENT).status_code == 200
         private_store.kill()
         answer = service.post("/v1/events", EVENT | {"messageId": "later"})

@@ -129,7 +129,7 @@ class TestRefusals:
             (gate("flag", "true") | {"timestamp": True}, "bad_time", "timestamp"),
             (gate("flag", "true") | {"metadata": [1]}, "bad_shape", "metadata"),
             (gate("flag", "true") | {"user": "ann"}, "bad_shape", "user"),
-            (experiment("flag", ["a"]), "bad_text", "metadata.experimentGroupName"),  # type: ignore[arg-type] # odd
+            (experiment("flag", None, experimentGroupName=["a"]), "bad_text", "metadata.experimentGroupName"),
             (event("x" * 1024), "long_name", "event"),
             ({"eventName": 5, "userID": "ann"}, "bad_name", "event"),
             ("event", "bad_shape", "event"),
