@@ -10,7 +10,7 @@ from typing import Any
 sys.path.insert(0, sys.argv[1])  # the SDK is installed apart
 
 sdk = importlib.import_module("statsig")
-statsig = sdk.statsig
+statsig = importlib.import_module("statsig.statsig")
 
 
 def call(method: str, user: str, name: str, value: Any = None, metadata: Any = None) -> Any:
