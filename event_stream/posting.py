@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import datetime as dt
+import email.utils
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from event_stream.delivery import Again
+from event_stream.delivery import Again, Delivered, Refused
+
+if TYPE_CHECKING:
+    from event_stream.delivery import Verdict
+
+BECAUSE_OF_SOME = frozenset((400, 413, 422))  # statuses for which a part of the batch may be to blame
 
 
 class Poster:
@@ -44,3 +51,27 @@ class Poster:
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+
+def verdict_of(answer: httpx.Response) -> Verdict:
+    """What an answer says of a batch, by HTTP's own meaning of its status."""
+    reason = f"http_{answer.status_code}"
+    if answer.is_success:
+        return Delivered()
+    if answer.status_code in BECAUSE_OF_SOME:
+        return Refused(reason, because_of_some=True)
+    return Again(reason, after=_wish(answer))
+
+
+def _wish(answer: httpx.Response) -> float:
+    """`Retry-After` in seconds from now, which HTTP has as a number or as a date."""
+    wish = answer.headers.get("Retry-After", "")
+    if wish.isdigit():
+        return float(wish)
+    try:
+        moment = email.utils.parsedate_to_datetime(wish)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())

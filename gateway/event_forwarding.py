@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from event_stream.delivery import Again, Delivered, Refused
-from event_stream.posting import Poster
+from event_stream import posting
+from event_stream.delivery import Again, Refused
 from fme_client.identity import VERSION
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ BATCH = "/server-side/batch-events-v2"
 _WHOLE_SECONDS = 30.0  # for a request from its beginning to the end of its answer
 
 _SENT_AGAIN = frozenset((408, 425, 429))
-_BECAUSE_OF_SOME = frozenset((400, 413, 422))
 
 
 def place_of(account: str, sdk_key: str) -> str:
@@ -33,7 +32,7 @@ class Vwo:
 
     def __init__(self, base: str, *, patience: float) -> None:
         self._base = base.rstrip("/")
-        self._poster = Poster(patience=patience, whole=_WHOLE_SECONDS)
+        self._poster = posting.Poster(patience=patience, whole=_WHOLE_SECONDS)
 
     async def send(self, place: str, records: Sequence[Record]) -> Verdict:
         """Send events of one environment as a batch, in their order."""
@@ -55,12 +54,6 @@ class Vwo:
 def verdict_of(answer: httpx.Response) -> Verdict:
     """What VWO's answer to a batch says of its events."""
     status = answer.status_code
-    if httpx.codes.is_success(status):
-        return Delivered()
-    reason = f"http_{status}"
-    if status in _BECAUSE_OF_SOME:
-        return Refused(reason, because_of_some=True)
-    if httpx.codes.is_client_error(status) and status not in _SENT_AGAIN:
-        return Refused(reason, because_of_some=False)  # such as a wrong SDK key: no event is to blame
-    wait = answer.headers.get("Retry-After", "")
-    return Again(reason, after=float(wait) if wait.isdigit() else 0.0)
+    if httpx.codes.is_client_error(status) and status not in _SENT_AGAIN | posting.BECAUSE_OF_SOME:
+        return Refused(f"http_{status}", because_of_some=False)  # such as a wrong SDK key: no event is to blame
+    return posting.verdict_of(answer)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-import httpx
-
-from event_stream.delivery import Again, Delivered, Refused
-from event_stream.posting import Poster
+from event_stream import posting
+from event_stream.delivery import Again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import httpx
 
     from event_stream.delivery import Verdict
     from heap_export.integrations import Integration
@@ -25,7 +23,6 @@ _MOST_KEPT = 200  # characters of an answer, for the delivery log
 # until then nothing may be thrown away.
 _WRONG_DOOR = frozenset((401, 403, 404, 405))
 _WRONG_DOOR_SECONDS = 30.0
-_BECAUSE_OF_SOME = frozenset((400, 413, 422))
 
 
 class Call(StrEnum):
@@ -48,7 +45,7 @@ class Heap:
 
     def __init__(self, *, patience: float) -> None:
         self.patience = patience
-        self._poster = Poster(patience=patience, whole=patience)
+        self._poster = posting.Poster(patience=patience, whole=patience)
 
     async def send(self, integration: Integration, call: Call, entries: Sequence[bytes]) -> Told:
         """Send up to `MOST_AT_ONCE` events or users, each as JSON, in their order."""
@@ -66,24 +63,6 @@ class Heap:
 
 def verdict_of(answer: httpx.Response) -> Verdict:
     """What an answer of Heap says of what it was sent."""
-    status = answer.status_code
-    if httpx.codes.is_success(status):
-        return Delivered()
-    reason = f"http_{status}"
-    if status in _BECAUSE_OF_SOME:
-        return Refused(reason, because_of_some=True)
-    return Again(reason, after=_WRONG_DOOR_SECONDS if status in _WRONG_DOOR else _wish(answer))
-
-
-def _wish(answer: httpx.Response) -> float:
-    """`Retry-After` in seconds from now, which HTTP has as a number or as a date."""
-    wish = answer.headers.get("Retry-After", "")
-    if wish.isdigit():
-        return float(wish)
-    try:
-        moment = email.utils.parsedate_to_datetime(wish)
-    except ValueError:
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+    if answer.status_code in _WRONG_DOOR:
+        return Again(f"http_{answer.status_code}", after=_WRONG_DOOR_SECONDS)
+    return posting.verdict_of(answer)
