@@ -62,6 +62,7 @@ def create_public_app(receiver: Receiver) -> FastAPI:
     app.include_router(health_router())
     app.include_router(callback_router(receiver.connecting))
 
+    @app.post("/webhooks/heap/", include_in_schema=False)  # as some copy it into Heap's form
     @app.post("/webhooks/heap", openapi_extra=WEBHOOK, responses=REFUSALS)
     async def heap_webhook(request: Request) -> Response:
         try:

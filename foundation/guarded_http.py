@@ -1,8 +1,9 @@
-"""An HTTP/1.1 server side that a client can't wear out: slow or endless headers, idling, too many connections.
+"""An HTTP/1.1 server side for strangers: a request ends where its framing says, and nobody can wear the server out.
 
-uvicorn bounds none of these. This class adds what its httptools protocol lacks and leaves the rest alone; uvicorn is
-pinned, since attributes are used that it does not document. What the protocol answers itself has the shape of our
-errors.
+uvicorn bounds neither slow or endless headers nor idling or connections, takes a request that asks for another
+protocol to end with its head (its body would be read as the next request), and counts trailers as headers. This class
+mends that in its httptools protocol and leaves the rest alone; uvicorn is pinned, since attributes are used that it
+does not document. What the protocol answers itself has the shape of our errors.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from foundation.web import RETRY_AFTER_SECONDS
@@ -56,6 +58,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True  # from a connection's start, or a request's first byte, to the end of its headers
         self._head_bytes = 0
         self._answering: RequestResponseCycle | None = None
+        self._is_asking_to_upgrade = False
+        self._is_over = False  # what still comes is not read: a last answer is on its way
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -75,21 +79,59 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
         if not self._in_message and self._timer is None:
             self._in_head = True
             self._wait(self.guard.head_seconds)
         self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_bytes > _LARGEST_HEAD and not self.transport.is_closing():
+        self._unset_keepalive_if_required()
+        self._parse(data)
+        if self._head_bytes > _LARGEST_HEAD and not self._is_over:
             self._refuse(431, f"headers beyond {_LARGEST_HEAD} bytes", "head_too_large")
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                # The parser takes such a request to end with its head. Another one reads it without the header that
+                # asks: the body is framed as ever, and the application never knows.
+                [end_of_head] = stopped.args
+                data = self._head_without_upgrade() + data[end_of_head:]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            except httptools.HttpParserError:
+                self._refuse(400, "this is no valid HTTP request", "bad_http")
+                return
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request's head as it was parsed."""
+        first = f"{self.scope['method']} ".encode() + self.url + f" HTTP/{self.scope['http_version']}\r\n".encode()
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"".join([first, *lines, b"\r\n"])
 
     def on_message_begin(self) -> None:
         self._in_message = self._in_head = True
+        self._is_asking_to_upgrade = False
         if self._timer is None:
             self._wait(self.guard.head_seconds)
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # else it is a trailer: nobody here knows any, and a proxy in front has not looked at it
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("nothing is connected through here")  # ends the parse: answered 400
+        self._is_asking_to_upgrade = self.parser.should_upgrade()
+        if self._is_asking_to_upgrade:
+            self.scope["method"] = self.parser.get_method().decode()
+            self.scope["http_version"] = self.parser.get_http_version()
+            return
         self._stop_waiting()
         self._in_head = False
         if len(self.pipeline) >= _MOST_PIPELINED:
@@ -109,6 +151,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._is_asking_to_upgrade:
+            return
         self._in_message = False
         self._head_bytes = 0
         self._stop_waiting()
@@ -121,13 +165,6 @@ class GuardedProtocol(HttpToolsProtocol):
             # Answered before the body was there, most likely refused: a sender that can't stop half-way sees the
             # answer only if somebody takes the rest. It is thrown away, for a while.
             self._wait(_LINGER_SECONDS)
-
-    def send_400_response(self, msg: str) -> None:
-        del msg
-        self._refuse(400, "this is no valid HTTP request", "bad_http")
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing is upgraded here; that is no reason to tell the operator which libraries to install."""
 
     def _wait(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._waited_long_enough)
@@ -149,9 +186,23 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, error: str, reason: str) -> None:
-        """Answer and close. An answer that is under way is cut off instead: two would be taken for each other."""
+        """Answer and close.
+
+        An answer that is under way is cut off instead: two would be taken for each other. Whole requests before this
+        one get their answers, and the connection ends with the last of these: a further answer would be taken for
+        that of a request which is on its way.
+        """
         self.guard.count(reason)
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        self._is_over = True
+        current = self._answering
+        if current is not None and not current.response_complete and not current.more_body:
+            self._stop_waiting()
+            if self.pipeline and self.pipeline[0][0].more_body:
+                self.pipeline.popleft()  # the one that is refused
+            last = self.pipeline[0][0] if self.pipeline else current
+            last.keep_alive = False
+            return
+        if current is None or current.response_complete or not current.response_started:
             self.transport.write(_answer(status, error, reason))
         self.transport.close()
 

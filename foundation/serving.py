@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from foundation.errors import ConfigurationError
+from foundation.web import head_as_get
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +131,7 @@ async def serve(listeners: list[tuple[Listener, socket.socket]], *, tell: str = 
             "timeout_graceful_shutdown": _GRACE_SECONDS,
             "backlog": _BACKLOG,
         }
-        servers.append(_Server(uvicorn.Config(listener.app, **(options | listener.options))))
+        servers.append(_Server(uvicorn.Config(head_as_get(listener.app), **(options | listener.options))))
 
     def stop() -> None:
         for server in servers:

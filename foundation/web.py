@@ -17,6 +17,8 @@ from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
@@ -64,6 +66,17 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(Exception, unexpected)
+
+
+def head_as_get(app: ASGIApp) -> ASGIApp:
+    """`app`, with HEAD answered wherever GET is, as RFC 9110 wants it; the server leaves the body out."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await app(scope, receive, send)
+
+    return answer
 
 
 def health_router() -> APIRouter:

@@ -93,5 +93,4 @@ def check_router(checks: Checks) -> APIRouter:
         responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "boolean"}}}}},
         openapi_extra=_OPENAPI,
     )
-    router.add_api_route("/check-attribute", check_attribute, methods=["HEAD"], include_in_schema=False)
     return router

@@ -30,6 +30,7 @@ def generic_router(exporter: Exporter) -> APIRouter:
     events = Batches(Source.GENERIC, event_of, exporter.intake, exporter.metrics)
     exposures = Batches(Source.GENERIC, exposure_of, exporter.intake, exporter.metrics)
 
+    @router.post("/events/", include_in_schema=False)
     @router.post("/events")
     async def post_events(request: Request, integration: str | None = None) -> dict[str, Any]:
         with exporter.answering("events"):
@@ -38,6 +39,7 @@ def generic_router(exporter: Exporter) -> APIRouter:
                 keys.check_signature(request.headers.get(keys.SIGNATURE), body, secrets)
                 return await _take(events, body, ("batch", "events"), integration)
 
+    @router.post("/exposures/", include_in_schema=False)
     @router.post("/exposures")
     async def post_exposures(request: Request, integration: str | None = None) -> dict[str, Any]:
         with exporter.answering("exposures"):

@@ -28,6 +28,7 @@ def statsig_router(exporter: Exporter) -> APIRouter:
     secrets = [] if secret is None else several(secret, "STATSIG_WEBHOOK_SECRET")
     batches = Batches(Source.STATSIG, statsig.record_of, exporter.intake, exporter.metrics)
 
+    @router.post("/webhooks/statsig/", include_in_schema=False)
     @router.post("/webhooks/statsig")
     async def statsig_webhook(request: Request, integration: str | None = None) -> dict[str, Any]:
         with exporter.answering("statsig"):

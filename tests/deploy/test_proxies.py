@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
-import shutil
-import subprocess
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,15 +14,13 @@ import httpx
 import pytest
 
 from foundation.settings import MEBIBYTE
+from tests.deploy.proxies import caddy, nginx, running
 from tests.support import http
-from tests.support.ports import free_ports
-from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-EXAMPLES = ROOT / "examples"
 EXPOSED = (
     "/webhooks/heap",
     "/connect/heap/callback",
@@ -34,6 +29,7 @@ EXPOSED = (
     "/v1/exposures",
     "/webhooks/statsig",
 )
+SLASHED = ("/webhooks/heap/", "/v1/events/", "/v1/exposures/", "/webhooks/statsig/")  # as some copy them into forms
 HIDDEN = (
     "/",
     "/metrics",
@@ -43,7 +39,6 @@ HIDDEN = (
     "/v1/admin/integrations/heap",
     "/connect/heap",
     "/webhooks",
-    "/webhooks/heap/",
     "/webhooks/heap/more",
     "/webhooks/heapster",
     "/check-attribute?attribute=alice&listId=heap_premium_users",
@@ -53,7 +48,6 @@ HIDDEN = (
     "/healthz;/metrics",
 )
 LARGEST = 64 * MEBIBYTE
-_STOP_SECONDS = 30
 
 
 class Backend(BaseHTTPRequestHandler):
@@ -98,99 +92,15 @@ class Proxy:
         return http.request(method, httpx.URL(self.url).copy_with(raw_path=path.encode()), **options)
 
 
-def _program(name: str) -> str:
-    # Debian has servers where an ordinary user's PATH may not lead.
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"NOT TESTED: {name} is not installed, so examples/ was not tried")
-    return path
-
-
-def _nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
-    """The command of nginx on the example, a line that it prints once it serves, its addresses."""
-    nginx, openssl = _program("nginx"), _program("openssl")
-    certificate, key = directory / "certificate.pem", directory / "key.pem"
-    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=heap.example.com", "-days", "2"]
-    subprocess.run([openssl, *request, "-out", certificate, "-keyout", key], check=True, capture_output=True)
-    plain, secure = free_ports(2)
-    site = (EXAMPLES / "nginx.conf").read_text()
-    for pattern, replacement in (
-        (r"listen \[::\]:\d+.*\n", "\n"),
-        (r"listen 80;", f"listen 127.0.0.1:{plain};"),
-        (r"listen 443 ssl;", f"listen 127.0.0.1:{secure} ssl;"),
-        (r"/etc/letsencrypt/live/heap\.example\.com/fullchain\.pem", str(certificate)),
-        (r"/etc/letsencrypt/live/heap\.example\.com/privkey\.pem", str(key)),
-        (r"/var/log/nginx/cohort-gateway\.log", str(directory / "access.log")),
-        (r"127\.0\.0\.1:8001", f"127.0.0.1:{backend}"),
-        (r"127\.0\.0\.1:8003", f"127.0.0.1:{backend}"),
-    ):
-        site, count = re.subn(pattern, replacement, site)
-        assert count, f"nginx.conf has changed: no {pattern}"
-    (directory / "site.conf").write_text(site)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
-    (directory / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {directory}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
-        f"http {{\n{temporary}include {directory}/site.conf;\n}}\n"
-    )
-    command = [nginx, "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
-    return command, "OS: ", f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{plain}"
-
-
-def _caddy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
-    """As for nginx, but without TLS, for which Caddy would ask an authority on the internet."""
-    caddy = _program("caddy")
-    [port] = free_ports(1)
-    site = (EXAMPLES / "Caddyfile").read_text()
-    for old, new in (
-        ("\nheap.example.com {", f"\nhttp://127.0.0.1:{port} {{"),
-        ("127.0.0.1:8001", f"127.0.0.1:{backend}"),
-        ("127.0.0.1:8003", f"127.0.0.1:{backend}"),
-    ):
-        assert old in site, f"Caddyfile has changed: no {old!r}"
-        site = site.replace(old, new)
-    (directory / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https off\n}\n" + site)
-    command = [caddy, "run", "--adapter", "caddyfile", "--config", str(directory / "Caddyfile")]
-    return command, "serving initial configuration", f"http://127.0.0.1:{port}", ""
-
-
-@contextlib.contextmanager
-def _running(command: list[str], ready: str, environment: dict[str, str]) -> Iterator[None]:
-    """The program, from the line that says `ready` on. What it says later is read too, or its pipe would fill."""
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        try:
-            said: list[str] = []
-            for line in process.stderr:
-                said.append(line)
-                if ready in line:
-                    break
-            else:
-                pytest.fail("".join(said))
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield
-        finally:
-            process.terminate()
-            process.wait(_STOP_SECONDS)
-
-
 @pytest.fixture(scope="module", params=["nginx", "caddy"])
 def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     directory = tmp_path_factory.mktemp(request.param)
     backend = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     try:
-        make = _nginx if request.param == "nginx" else _caddy
+        make = nginx if request.param == "nginx" else caddy
         command, ready, url, plain = make(directory, backend.server_port)
-        environment = dict(os.environ) | {
-            "HOME": str(directory),
-            "XDG_DATA_HOME": str(directory),
-            "XDG_CONFIG_HOME": str(directory),
-        }
-        with _running(command, ready, environment):
+        with running(command, ready, directory):
             yield Proxy(url, plain or None, directory, Backend.seen)
     finally:
         backend.shutdown()
@@ -206,6 +116,13 @@ def _nothing_seen() -> None:
 def test_public_paths_reach_cohort_sync(proxy: Proxy, path: str) -> None:
     assert proxy.request("GET", f"{path}?code=a%20b").status_code == 200
     assert [seen[:2] for seen in proxy.backend] == [("GET", f"{path}?code=a%20b")]
+
+
+@pytest.mark.parametrize("path", SLASHED)
+def test_a_slash_behind_a_path_changes_nothing(proxy: Proxy, path: str) -> None:
+    assert proxy.request("POST", path).status_code == 200
+    [(_, arrived, *_)] = proxy.backend
+    assert arrived.rstrip("/") == path.rstrip("/")
 
 
 @pytest.mark.parametrize("path", HIDDEN)

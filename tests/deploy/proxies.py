@@ -1,0 +1,125 @@
+"""Reverse proxies as people run them: nginx and Caddy on the configurations of examples/, HAProxy on a plain one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.ports import free_ports
+from tests.support.processes import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EXAMPLES = ROOT / "examples"
+_STOP_SECONDS = 30
+
+
+def program(name: str) -> str:
+    # Debian has servers where an ordinary user's PATH may not lead.
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"NOT TESTED: {name} is not installed, so examples/ was not tried")
+    return path
+
+
+def nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
+    """The command of nginx on the example, a line that it prints once it serves, its addresses."""
+    nginx, openssl = program("nginx"), program("openssl")
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=heap.example.com", "-days", "2"]
+    subprocess.run([openssl, *request, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    plain, secure = free_ports(2)
+    site = (EXAMPLES / "nginx.conf").read_text()
+    for pattern, replacement in (
+        (r"listen \[::\]:\d+.*\n", "\n"),
+        (r"listen 80;", f"listen 127.0.0.1:{plain};"),
+        (r"listen 443 ssl;", f"listen 127.0.0.1:{secure} ssl;"),
+        (r"/etc/letsencrypt/live/heap\.example\.com/fullchain\.pem", str(certificate)),
+        (r"/etc/letsencrypt/live/heap\.example\.com/privkey\.pem", str(key)),
+        (r"/var/log/nginx/cohort-gateway\.log", str(directory / "access.log")),
+        (r"127\.0\.0\.1:8001", f"127.0.0.1:{backend}"),
+        (r"127\.0\.0\.1:8003", f"127.0.0.1:{backend}"),
+    ):
+        site, count = re.subn(pattern, replacement, site)
+        assert count, f"nginx.conf has changed: no {pattern}"
+    (directory / "site.conf").write_text(site)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
+    (directory / "nginx.conf").write_text(
+        f"daemon off;\nmaster_process off;\npid {directory}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
+        f"http {{\n{temporary}include {directory}/site.conf;\n}}\n"
+    )
+    command = [nginx, "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "warn" not in checked.stderr
+    return command, "OS: ", f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{plain}"
+
+
+def caddy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
+    """As for nginx, but without TLS, for which Caddy would ask an authority on the internet."""
+    caddy = program("caddy")
+    [port] = free_ports(1)
+    site = (EXAMPLES / "Caddyfile").read_text()
+    for old, new in (
+        ("\nheap.example.com {", f"\nhttp://127.0.0.1:{port} {{"),
+        ("127.0.0.1:8001", f"127.0.0.1:{backend}"),
+        ("127.0.0.1:8003", f"127.0.0.1:{backend}"),
+    ):
+        assert old in site, f"Caddyfile has changed: no {old!r}"
+        site = site.replace(old, new)
+    (directory / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https off\n}\n" + site)
+    command = [caddy, "run", "--adapter", "caddyfile", "--config", str(directory / "Caddyfile")]
+    return command, "serving initial configuration", f"http://127.0.0.1:{port}", ""
+
+
+def haproxy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
+    """HAProxy as it passes on everything, and shares its connections as freely as it can."""
+    haproxy = program("haproxy")
+    [port] = free_ports(1)
+    (directory / "haproxy.cfg").write_text(
+        f"""
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend public
+    bind 127.0.0.1:{port}
+    default_backend receiver
+backend receiver
+    http-reuse always
+    server receiver 127.0.0.1:{backend}
+"""
+    )
+    return [haproxy, "-V", "-f", str(directory / "haproxy.cfg")], "", f"http://127.0.0.1:{port}", ""
+
+
+@contextlib.contextmanager
+def running(command: list[str], ready: str, directory: Path) -> Iterator[None]:
+    """The program, from the line that says `ready` on. What it says later is read too, or its pipe would fill."""
+    home = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(directory))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ) | home) as process:
+        assert process.stderr is not None
+        try:
+            said: list[str] = []
+            for line in process.stderr:
+                said.append(line)
+                if ready in line:
+                    break
+            else:
+                pytest.fail("".join(said))
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            yield
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
