@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.web import read_body
 from gateway.decisions_description import error_responses
+from gateway.readings import read_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 _LONGEST_ID = 1024  # characters
 _MOST_ASKED = 100  # ids in one request
 _LARGEST_BODY = 64 * 1024
+_BEHIND_AN_ID = re.compile(rb"&aliasId=")
 _AT_ONCE = 500  # aliases looked at in one go, so that no check waits behind it
 
 # Hashes "account:alias" -> user id, UTF-8. They don't begin like the keys of lists, whose every change is told around.
@@ -131,32 +134,35 @@ def aliases_router(
     """`visitors` learns of the users, whom an SDK with aliases asks about before each of its decisions."""
     router = APIRouter()
 
-    def account_of(request: Request) -> str:
-        query = request.query_params
-        found = (
-            query.get("accountId") or served.account_of(query.get("sdkKey")) or default_account or served.account or ""
-        )
+    def account_of(account: str | None, sdk_key: str | None) -> str:
+        found = account or served.account_of(sdk_key) or default_account or served.account or ""
         if not is_account(found):
             raise BadRequestError("accountId: give the id of a VWO account", reason="no_account")
         return found
 
     async def set_user_alias(request: Request) -> Response:
         given = await _body(request)
-        user = _id(request, "userId", given.user_id)
-        alias = _id(request, "aliasId", given.alias_id)
+        query = request.scope["query_string"]
+        user = _id(query, "userId", given.user_id)
+        alias = _id(query, "aliasId", given.alias_id)
         if user == alias:
             raise BadRequestError("aliasId: it is the userId; give another id of the same user", reason="bad_request")
-        account = account_of(request)
+        account = account_of(request.query_params.get("accountId"), request.query_params.get("sdkKey"))
         visitors.learn(account, user)
         return _json({"isAliasSet": await aliases.put(account, alias, user)})
 
     async def get_alias_user_id(request: Request) -> Response:
-        asked = _asked(request)
-        account = account_of(request)
-        users = await aliases.users_of(account, asked)
-        for user in users:
-            visitors.learn(account, user)
-        return _json([{"aliasId": alias, "userId": user} for alias, user in zip(asked, users, strict=True)])
+        asked, *whose = read_ids(request.scope["query_string"])
+        if not asked or len(asked) > _MOST_ASKED:
+            raise BadRequestError(f"userId: give 1 to {_MOST_ASKED} ids", reason="bad_request")
+        account = account_of(*whose)
+        texts = [_checked("userId", text) for readings in asked for text in readings]
+        user_of = dict(zip(texts, await aliases.users_of(account, texts), strict=True))
+        # An SDK looks for its own id in the answer, so what comes back is the reading that is known here, if one is.
+        known = [next((text for text in readings if user_of[text] != text), readings[0]) for readings in asked]
+        for alias in known:
+            visitors.learn(account, user_of[alias])
+        return _json([{"aliasId": alias, "userId": user_of[alias]} for alias in known])
 
     router.add_api_route(
         "/user-alias/setUserAlias",
@@ -195,22 +201,12 @@ async def _body(request: Request) -> _SetAlias:
         ) from error
 
 
-def _id(request: Request, name: str, given: str | int | None) -> str:
-    return _checked(name, str(given) if given is not None else request.query_params.get(name, ""))
-
-
-def _asked(request: Request) -> list[str]:
-    """Ids as a JSON list, as the SDKs send them, or one as it is."""
-    text = request.query_params.get("userId", "")
-    ids = [text]
-    if text.startswith("["):
-        try:
-            ids = [str(one) for one in msgspec.json.decode(text, type=list[str | int])]
-        except (ValueError, RecursionError):
-            ids = [text]
-    if not ids or len(ids) > _MOST_ASKED:
-        raise BadRequestError(f"userId: give 1 to {_MOST_ASKED} ids", reason="bad_request")
-    return [_checked("userId", one) for one in ids]
+def _id(query: bytes, name: str, given: str | int | None) -> str:
+    """The id in the body, else in the query, where another parameter may follow it."""
+    if given is not None:
+        return _checked(name, str(given))
+    asked = read_ids(_BEHIND_AN_ID.split(query, maxsplit=1)[0] if name == "userId" else query, name.encode()).ids
+    return _checked(name, asked[0][0] if asked else "")
 
 
 def _checked(name: str, text: str) -> str:

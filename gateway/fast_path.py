@@ -38,9 +38,9 @@ _LIST_ID = b"&listId="
 _UNUSUAL = re.compile(rb"GET /(?:[^/?#%\x00-\x20\x7f-\xff]+/)?check-attribute(?:\?|(?= ))", re.ASCII)
 _VERSION = b" HTTP/1."
 _STARTS = (b"GET /", b"HEAD /")
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_ANY_TARGET = re.compile(rb"([A-Z]+ )([^\x00-\x1f\x7f]*)( HTTP/1\.[01])")
-_STRICTLY_REFUSED = re.compile(rb"[\x80-\xff #]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # Java's SDK sends a tab as it is
+_ANY_TARGET = re.compile(rb"([A-Z]+ )([^\x00-\x1f\x7f?]*(?:\?[^\x00-\x08\x0a-\x1f\x7f]*)?)( HTTP/1\.[01])")
+_STRICTLY_REFUSED = re.compile(rb"[\t\x80-\xff #]")
 # Leaves a value alone that has one reading, which is sent as it is: visible ASCII but for `%`, `&` and `+`.
 _PLAIN = set(range(0x21, 0x7F)) - set(b"%&+")
 _SPOILS = bytes(byte if byte in _PLAIN else byte ^ 0x80 for byte in range(256))
@@ -365,7 +365,8 @@ def _acceptable(data: bytes) -> bytes:
     """`data`, with what a strict parser refuses in a target percent-encoded: the SDKs send raw bytes."""
     end = data.find(b"\r\n")
     line = data[:end]
-    if end < 0 or (line.isascii() and b"#" not in line and line.count(b" ") == 2):  # noqa: PLR2004 - around the target
+    two_blanks = line.count(b" ") == 2  # noqa: PLR2004 - those around the target
+    if end < 0 or (two_blanks and line.isascii() and b"#" not in line and b"\t" not in line):
         return data
     matched = _ANY_TARGET.fullmatch(line)
     if matched is None:

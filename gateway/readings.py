@@ -1,4 +1,4 @@
-"""Read the query of `/check-attribute`, which most SDKs write without encoding it.
+"""Readers of the raw queries in which most SDKs write values and ids without encoding them.
 
 A `&`, a `+`, a `#`, a Latin-1 byte or even `&listId=` may be part of the value, and nothing tells which SDK wrote it
 (all seen on the wire). Hence a parser of our own, which takes the raw bytes, and several readings of one value.
@@ -6,8 +6,11 @@ A `&`, a `+`, a `#`, a Latin-1 byte or even `&listId=` may be part of the value,
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 _ATTRIBUTE = b"attribute="
 _LIST_ID = b"listId"
@@ -15,6 +18,12 @@ _ACCOUNT = b"accountId"
 _SDK_KEY = b"sdkKey"
 _NAMES = frozenset((_LIST_ID, _ACCOUNT, _SDK_KEY))
 _WHOSE = frozenset((_ACCOUNT, _SDK_KEY))
+
+# Who writes a raw `+` for itself (Node, PHP, Java, Ruby, .NET, Python) leaves `@ : / , & = ;` raw, too, and writes a
+# blank as `%20` or raw; who writes it for a blank (Go: a form) escapes all of them. So either tells what a `+` is.
+_OF_FORMS = re.compile(rb"%(?:2[BCF]|26|3[ABD]|40)", re.IGNORECASE)
+_OF_OTHERS = re.compile(rb"[@:/,&=; ]|%20")
+_END_OF_IDS = re.compile(rb"^(.*(?:\]|%5D))[^\]]*$", re.IGNORECASE | re.DOTALL)
 
 
 class Question(NamedTuple):
@@ -55,17 +64,59 @@ def read_question(query: bytes) -> Question:
 def readings_of(value: bytes) -> list[bytes]:
     """Every distinct text, as UTF-8, that `value` may stand for.
 
-    Percent-decoded, `+` kept or read as a blank; its bytes UTF-8 (where they are) or Latin-1. A `%` without two
-    hexadecimal digits is itself.
+    Percent-decoded, `+` kept or read as a blank, unless the value tells which; its bytes UTF-8 (where they are) or
+    Latin-1. A `%` without two hexadecimal digits is itself. The likeliest comes first.
     """
     if value.isascii() and b"%" not in value and b"+" not in value:
         return [value] if value else []
-    decoded = [unquote_to_bytes(value)]
-    if b"+" in value:
-        decoded.append(unquote_to_bytes(value.replace(b"+", b" ")))
+    decoded = []
+    if b"+" not in value:
+        decoded.append(unquote_to_bytes(value))
+    else:
+        of_form, of_others = _OF_FORMS.search(value), _OF_OTHERS.search(value)
+        if of_others or not of_form:
+            decoded.append(unquote_to_bytes(value))
+        if of_form or not of_others:
+            decoded.append(unquote_to_bytes(value.replace(b"+", b" ")))
     found = dict.fromkeys(text for text in decoded if _is_utf8(text))
     found.update(dict.fromkeys(text.decode("latin-1").encode() for text in decoded))
     return list(found)
+
+
+class AskedIds(NamedTuple):
+    """Ids that are looked up, each with every text that it may stand for (the likeliest first), and whose they are."""
+
+    ids: list[list[str]]
+    account: str | None
+    sdk_key: str | None
+
+
+def read_ids(query: bytes, name: bytes = b"userId") -> AskedIds:
+    """The ids that the parameter `name` holds: a JSON list, as SDKs send it, or one id. It never raises.
+
+    What names the account is found in front of the ids and behind them. None, where there is no such parameter.
+    """
+    named: dict[bytes, bytes] = {}
+    before, found, value = (b"&" + query).partition(b"&%b=" % name)
+    _read_parameters(before, named)
+    value = _take_trailing(value, named)
+    whose = _text(named, _ACCOUNT), _text(named, _SDK_KEY)
+    if value[:1] == b"[" or value[:3].upper() == b"%5B":
+        value = _END_OF_IDS.sub(rb"\1", value)  # parameters that we don't know may follow
+    listed = [_ids_in(reading) for reading in readings_of(value)]
+    lists = [
+        ids for ids in listed if len(ids) == len(listed[0])
+    ]  # one that reads in another way is none of its readings
+    return AskedIds([list(dict.fromkeys(texts)) for texts in zip(*lists, strict=True)] if found else [], *whose)
+
+
+def _ids_in(text: bytes) -> list[str]:
+    if text.startswith(b"["):
+        try:
+            return [str(one) for one in msgspec.json.decode(text, type=list[str | int])]
+        except (ValueError, RecursionError):
+            pass
+    return [text.decode()]
 
 
 def _read_parameters(part: bytes, named: dict[bytes, bytes]) -> None:

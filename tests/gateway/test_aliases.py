@@ -70,6 +70,33 @@ def test_every_spelling_of_the_question_is_understood(gateway: Program, store: r
         assert answer.headers["content-type"] == "application/json"
 
 
+RAW_IDS = ["tmp+1@x.com", "a&b", "a&accountId=999", "100%", "é%", "a=b;c", "a b+c", "José", "x+y@z&userId=q"]
+
+
+@pytest.mark.parametrize("alias", RAW_IDS)
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_ids_that_are_not_encoded_are_taken_to_the_letter(
+    gateway: Program, store: redis.Redis, alias: str, encoding: str
+) -> None:
+    """No SDK encodes all of an id: Node writes Latin-1, Java UTF-8, both raw."""
+    del store  # empty
+    wire = Wire(gateway.address)
+    asked = f"{GET}?accountId={ACCOUNT}&sdkKey=k&userId=".encode() + json.dumps([alias], ensure_ascii=False).encode(
+        encoding
+    )
+    assert json.loads(wire.get(asked).body) == [{"aliasId": alias, "userId": alias}]
+    put(gateway, alias=alias)
+    for question in (asked, asked.replace(b'"', b"%22")):
+        assert json.loads(wire.get(question).body) == [{"aliasId": alias, "userId": "user1"}]
+
+
+def test_an_id_in_a_query_alone_is_taken_to_the_letter(gateway: Program, store: redis.Redis) -> None:
+    del store  # empty
+    query = f"accountId={ACCOUNT}&userId=a+b@x.com&aliasId=c&d+e@x.com"
+    assert Wire(gateway.address).get(f"{SET}?{query}", method="POST").body == b'{"isAliasSet":true}'
+    assert user_of(gateway, "c&d+e@x.com") == "a+b@x.com"
+
+
 def test_several_are_answered_in_their_order(gateway: Program, store: redis.Redis) -> None:
     del store  # empty
     put(gateway)

@@ -51,7 +51,8 @@ def test_a_member_is_in_and_others_are_not(wire: Wire, lists: Lists) -> None:
         ("a,b", "a,b"),
         ("a+b@x.com", "a+b@x.com"),
         ("a+b@x.com", "a%2Bb%40x.com"),
-        ("a b@x.com", "a+b@x.com"),
+        ("a b@x.com", "a+b%40x.com"),
+        ("a b", "a+b"),
         ("a b", "a%20b"),
         ("a&b", "a&b"),
         ("a&b", "a%26b"),
@@ -68,6 +69,21 @@ def test_a_member_is_in_and_others_are_not(wire: Wire, lists: Lists) -> None:
 def test_every_value_that_arrives_finds_its_member(wire: Wire, lists: Lists, member: str, sent: str) -> None:
     lists.put(LIST, member)
     assert wire.check(f"attribute={sent}&listId={LIST}&accountId={ACCOUNT}").body == b"true"
+
+
+@pytest.mark.parametrize(
+    ("member", "sent"),
+    [
+        ("a+b@x.com", "a+b%40x.com"),  # Go's form of `a b@x.com`
+        ("a+b/c", "a+b%2Fc"),
+        ("+1 2+3", "%2B1+2+3"),
+        ("a b@x.com", "a+b@x.com"),  # Node's raw `a+b@x.com`
+        ("a b c", "a%20b+c"),
+    ],
+)
+def test_no_stranger_is_let_in_by_another_reading(wire: Wire, lists: Lists, member: str, sent: str) -> None:
+    lists.put(LIST, member)
+    assert wire.check(f"attribute={sent}&listId={LIST}&accountId={ACCOUNT}").state == "not_in"
 
 
 @pytest.mark.parametrize(
@@ -198,9 +214,14 @@ def test_remembered_answers_are_bounded_and_the_latest_stay() -> None:
 
 def test_what_is_raw_in_a_target_reaches_every_path(wire: Wire, lists: Lists) -> None:
     """A strict server refuses these bytes, and the SDK then waits for 14 s."""
-    lists.put(LIST, "José", "a#b", "a b")
+    lists.put(LIST, "José", "a#b", "a b", "a\tb")
     raw = "José".encode("latin-1")
     assert wire.check(b"attribute=" + raw + b"&listId=" + LIST.encode()).body == b"true"
     assert wire.check(f"attribute=a#b&listId={LIST}").body == b"true"
     assert wire.check(f"attribute=a b&listId={LIST}").body == b"true"
-    assert wire.get(b"/get-user-details?userAgent=" + raw).status == 200
+    assert wire.check(f"attribute=a\tb&listId={LIST}").body == b"true"
+    assert wire.check(f"listId={LIST}&accountId={ACCOUNT}&attribute=a\tb").body == b"true"
+    for tail in (raw, b"a\tb", b"a b", b'a"<>^|', "日本".encode()):
+        assert wire.get(b"/get-user-details?userAgent=" + tail).status == 200
+        assert wire.get(b"/user-alias/getAliasUserId?userId=" + tail).status == 200
+        assert wire.get(b"/server-side/v2-settings?i=k&a=123456&r=" + tail).status == 200

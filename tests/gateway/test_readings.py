@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gateway.readings import Question, read_question, readings_of
+from gateway.readings import AskedIds, Question, read_ids, read_question, readings_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 LATIN_1 = st.text(st.characters(max_codepoint=255), min_size=1)
@@ -25,10 +25,17 @@ def utf8(*texts: str) -> list[bytes]:
         (b"42", utf8("42")),
         (b"a,b", utf8("a,b")),
         (b"a@x.com", utf8("a@x.com")),
-        (b"a+b@x.com", utf8("a+b@x.com", "a b@x.com")),
+        (b"a+b", utf8("a+b", "a b")),
+        (b"a+b@x.com", utf8("a+b@x.com")),  # who leaves @ raw means a plus
+        (b"a+b,c", utf8("a+b,c")),
+        (b"a+b%40x.com", utf8("a b@x.com")),  # who escapes it writes a form
+        (b"a+b%2bc", utf8("a b+c")),
+        (b"a+b%3A", utf8("a b:")),
+        (b"a+b%22", utf8('a+b"', 'a b"')),  # both do
+        (b"a+b%40x@y", utf8("a+b@x@y", "a b@x@y")),
         (b"a%2Bb", utf8("a+b")),
         (b"a%20b", utf8("a b")),
-        (b"a%20b+c", utf8("a b+c", "a b c")),
+        (b"a%20b+c", utf8("a b+c")),  # forms know no %20
         (b"Jos\xe9", utf8("José")),
         ("José".encode(), utf8("José", "JosÃ©")),
         (b"Jos%C3%A9", utf8("José", "JosÃ©")),
@@ -139,3 +146,42 @@ def test_whatever_node_sends_raw_is_read_back(text: str) -> None:
 def test_rubbish_is_read_without_an_error_and_every_reading_is_utf8(query: bytes) -> None:
     for reading in read_question(b"attribute=" + query).readings + read_question(query).readings:
         assert reading.decode().encode() == reading
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        (b'["tmp1"]', [["tmp1"]]),
+        (b'["tmp+1@x.com"]', [["tmp+1@x.com"]]),
+        (b"[%22a&b%22]", [["a&b"]]),
+        (b'["a&accountId=9"]', [["a&accountId=9"]]),
+        (b'["a&userId=b"]', [["a&userId=b"]]),
+        (b'["a]b"]', [["a]b"]]),
+        (b'["100%"]', [["100%"]]),
+        (b'["Jos\xe9"]', [["José"]]),
+        ('["José"]'.encode(), [["José", "JosÃ©"]]),
+        (b"%5B%22Jos%C3%A9%22%5D", [["José", "JosÃ©"]]),
+        (b"%5b%22tmp%2B1%40x.com%22%5d", [["tmp+1@x.com"]]),
+        (b'["a+b"]', [["a+b", "a b"]]),
+        (b'["a\\"b"]', [['a"b']]),
+        (b'["a","b+c"]', [["a"], ["b+c"]]),
+        (b"[1]", [["1"]]),
+        (b"a+b@x.com", [["a+b@x.com"]]),
+        (b"a&b", [["a&b"]]),
+        (b"[a", [["[a"]]),
+        (b"[]", []),
+        (b"", []),
+    ],
+)
+@pytest.mark.parametrize(
+    "query",
+    [b"accountId=1&sdkKey=k&userId=%b", b"userId=%b&accountId=1&sdkKey=k", b"accountId=1&userId=%b&sdkKey=k"],
+)
+def test_ids_are_read_as_the_sdks_write_them(query: bytes, value: bytes, ids: list[list[str]]) -> None:
+    assert read_ids(query % value) == AskedIds(ids, "1", "k")
+
+
+@given(st.binary())
+def test_no_query_for_ids_raises(query: bytes) -> None:
+    for asked in (read_ids(query), read_ids(b"userId=" + query), read_ids(b"userId=[" + query + b"]&accountId=1")):
+        assert all(text.encode() for readings in asked.ids for text in readings if text)
