@@ -21,8 +21,9 @@ _JSON = (b"content-type", b"application/json")
 class Shortcuts:
     """Middleware: a GET of a path of `answers` gets the JSON that its function gives for the request.
 
-    What that refuses, and everything else, is for the application, whose own routes for these paths say the same. A
-    POST to a path of `takers` is answered by its function; what that refuses is answered as by the application.
+    A POST to a path of `takers` is answered by its function. What either refuses is answered as by the application,
+    which is not asked again: a wait in vain would be another one. Everything else is for the application, whose own
+    routes for these paths say the same.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class Shortcuts:
         if answer is not None:
             try:
                 body = await answer(Request(scope))
-            except CohortGatewayError:
-                pass
+            except CohortGatewayError as error:
+                await error_response(error.status, str(error), error.reason)(scope, receive, send)
             else:
                 headers = [(b"content-length", b"%d" % len(body)), _JSON]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
-                return
+            return
         await self._app(scope, receive, send)

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from foundation.errors import CohortGatewayError, NotFoundError, UnavailableError
+from gateway.shortcuts import Shortcuts
+
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
     from tests.gateway.conftest import Wire
 
 
@@ -60,3 +66,25 @@ def test_what_is_posted_is_answered_in_the_same_bytes_as_well(wire: Wire, target
 def post(target: str, body: bytes) -> bytes:
     head = f"POST {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+@pytest.mark.parametrize("error", [UnavailableError("no settings yet"), NotFoundError("no such account")])
+async def test_what_is_refused_is_not_asked_again(error: CohortGatewayError) -> None:
+    """A refusal may come after a long wait, which the application would repeat."""
+    sent: list[Message] = []
+
+    async def application(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        pytest.fail("the application was asked, too")
+
+    async def refuse(_: Request) -> bytes:
+        raise error
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/slow", "headers": [], "query_string": b""}
+    await Shortcuts(application, {"/slow": refuse}, {})(scope, receive, send)
+    assert [message.get("status") for message in sent] == [error.status, None]
