@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from foundation.crew import Crew
 from foundation.errors import BadRequestError, ConfigurationError
+from foundation.tasks import end
 from gateway.flag_settings import BadSettingsError, FlagSettings, ServedSettings, no_settings, parse_flag_settings
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0  # between two looks whether the file is another one
 
 
 class FileSettings(ServedSettings):
@@ -36,7 +39,9 @@ class FileSettings(ServedSettings):
         self._raw = b""
         self._reloading = asyncio.Lock()
         self._newest_is_bad = False
+        self._seen: tuple[int, ...] | None = None  # which file was looked at last
         if path is not None:
+            self._seen = _identity(path)
             self._raw = _read(path)
             self._current = _parse(self._raw, path)
 
@@ -95,9 +100,28 @@ class FileSettings(ServedSettings):
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        yield
+        """Take up what is written to the file while the block runs."""
+        if self._path is None:
+            yield
+            return
+        watching = asyncio.create_task(self._watch(self._path))
+        try:
+            yield
+        finally:
+            await end(watching)
+
+    async def _watch(self, path: Path) -> None:
+        """Every process of a crew looks for itself."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if await asyncio.to_thread(_identity, path) != self._seen:
+                async with self._reloading:
+                    outcome = await self._take_up(path)
+                if self._crew.slot == 0:  # one change is one reload
+                    self._reloads.labels(outcome).inc()
 
     async def _take_up(self, path: Path) -> str:
+        self._seen = await asyncio.to_thread(_identity, path)
         try:
             outcome = await self._read_again(path)
             self._newest_is_bad = False
@@ -115,6 +139,15 @@ class FileSettings(ServedSettings):
         self._raw = raw
         self.changed()
         return "changed"
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file does, or another one takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read(path: Path) -> bytes:

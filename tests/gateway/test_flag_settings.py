@@ -15,6 +15,7 @@ from gateway.flag_settings import parse_flag_settings
 from gateway.metrics import Metrics
 from tests.support import processes
 from tests.support.processes import ROOT
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,6 @@ def test_without_settings_the_operator_learns_what_to_set(tmp_path: Path, store_
 
 def test_pull_takes_up_a_changed_file_and_keeps_the_last_good_one(own_gateway: Program, settings_file: Path) -> None:
     settings_file.write_text(json.dumps(sample(version=2)))
-    assert ask(own_gateway, "/server-side/v2-settings").json()["version"] == 1
     assert ask(own_gateway, "/server-side/v2-pull").json()["version"] == 2
     assert ask(own_gateway, "/server-side/v2-settings").json()["version"] == 2
 
@@ -94,6 +94,34 @@ def test_pull_takes_up_a_changed_file_and_keeps_the_last_good_one(own_gateway: P
     settings_file.write_text(json.dumps(sample(version=4)))
     assert ask(own_gateway, "/server-side/v2-pull").json()["version"] == 4
     assert ask(own_gateway, "/readyz").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["written over", "moved there"])
+def test_a_file_that_is_edited_is_taken_up_by_itself(own_gateway: Program, settings_file: Path, in_place: bool) -> None:
+    """A bad one is said, and the last good one stays."""
+
+    def edit(content: str) -> None:
+        aside = settings_file if in_place else settings_file.with_name("aside")
+        aside.write_text(content)
+        aside.replace(settings_file)
+
+    def served() -> Any:
+        return ask(own_gateway, "/server-side/v2-settings").json()["version"]
+
+    edit(json.dumps(sample(version=2)))
+    until(lambda: bool(served() == 2), what="the edited settings")
+    edit(json.dumps(sample(version=3)))
+    until(lambda: bool(served() == 3), what="the settings edited again")
+    for bad in ('{"version": 4', json.dumps(sample(accountId="a:b"))):
+        edit(bad)
+        own_gateway.wait_for_line("last good copy stays")
+        until(lambda: ask(own_gateway, "/readyz").json().get("reasons") == ["bad_settings"], what="readiness")
+        assert served() == 3
+    settings_file.unlink()
+    own_gateway.wait_for_line("can't read")
+    edit(json.dumps(sample(version=5)))
+    until(lambda: bool(served() == 5), what="the mended settings")
+    until(lambda: ask(own_gateway, "/readyz").json() == {"status": "ok"}, what="readiness")
 
 
 @pytest.mark.parametrize(

