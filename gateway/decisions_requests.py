@@ -11,6 +11,7 @@ from fme_client.evaluation import Context
 from foundation import web
 from foundation.errors import BadRequestError
 from foundation.settings import MEBIBYTE
+from gateway.addresses import bare_address
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -50,7 +51,7 @@ class User(msgspec.Struct, rename="camel"):
             custom_variables=self.custom_variables or {},
             variation_targeting_variables=self.variation_targeting_variables or {},
             user_agent=self.user_agent,
-            ip_address=self.ip_address,
+            ip_address=bare_address(self.ip_address or "") or None,
             post_segmentation_variables=self.post_segmentation_variables or (),
         )
 

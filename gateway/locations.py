@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import maxminddb
 
 from foundation.tasks import end
+from gateway.addresses import bare_address
 
 if TYPE_CHECKING:
     import os
@@ -109,7 +110,7 @@ class Locations:
 
     def _look_up(self, address: str) -> dict[str, str]:
         try:
-            parsed = ipaddress.ip_address(address.strip())
+            parsed = ipaddress.ip_address(bare_address(address))
             mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
             record: Any = self._reader.get(mapped or parsed) if self._reader else None
         except (ValueError, maxminddb.InvalidDatabaseError):  # no address, or one that this database has none of

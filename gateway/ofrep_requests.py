@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fme_client.evaluation import Context
 from foundation.errors import BadRequestError, CohortGatewayError, ConfigurationError, UnauthorizedError
+from gateway.addresses import bare_address
 from gateway.decisions_requests import is_text, parse_json
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def read_context(body: bytes) -> Context:
         id=user,
         custom_variables={name: value for name, value in given.items() if name not in own},
         user_agent=_text(given, "userAgent"),
-        ip_address=_text(given, "ipAddress"),
+        ip_address=bare_address(_text(given, "ipAddress") or "") or None,
     )
 
 

@@ -12,6 +12,8 @@ from fastapi import APIRouter, Request, Response
 from ua_parser import Domain, load_lazy_builtins
 from ua_parser.regex import Resolver
 
+from gateway.addresses import bare_address
+
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from ua_parser import OS, Device, UserAgent
@@ -132,7 +134,7 @@ class UserDetails:
         if not self._trusted_proxies:
             return ""
         hops = ",".join(headers.getlist("x-forwarded-for")).split(",")
-        return hops[-self._trusted_proxies].strip() if len(hops) >= self._trusted_proxies else ""
+        return bare_address(hops[-self._trusted_proxies]) if len(hops) >= self._trusted_proxies else ""
 
 
 def user_details_router(details: UserDetails) -> APIRouter:

@@ -12,6 +12,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from gateway import geoip_download
+from gateway.addresses import bare_address
 from gateway.geoip_download import DownloadError, GeoipDownload
 from gateway.locations import Locations
 from gateway.user_details import UserAgents, UserDetails
@@ -76,7 +77,8 @@ def location(program: Program, address: str = "203.0.113.9", **headers: str) -> 
         ("127.0.0.1", {}),
         ("fe80::1%eth0", {}),
         ("999.1.1.1", {}),
-        ("203.0.113.9:8080", {}),
+        ("203.0.113.9:8080", HERE),
+        ("203.0.113.9:port", {}),
         ("nonsense", {}),
         ("9" * 10_000, {}),
         ("", {}),
@@ -179,6 +181,8 @@ def test_a_file_that_comes_later_is_taken_up(tmp_path: Path, store_url: str) -> 
         (1, ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
         (1, ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
         (2, ["198.51.100.1, 203.0.113.9,10.0.0.1"], "203.0.113.9"),
+        (1, ["198.51.100.1, 203.0.113.9:55220"], "203.0.113.9"),
+        (2, ["[2001:db8::1]:443, 10.0.0.1:80"], "2001:db8::1"),
         (2, ["203.0.113.9"], ""),
         (1, [], ""),
     ],
@@ -199,6 +203,37 @@ def test_the_address_of_the_request_goes_before_what_proxies_say(
     with processes.gateway(tmp_path, settings) as program:
         assert location(program, "", **{"X-Forwarded-For": "203.0.113.9"}) == found
         assert location(program, "198.51.100.1", **{"X-Forwarded-For": "203.0.113.9"}) == THERE
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        (" 203.0.113.9 ", "203.0.113.9"),
+        ("203.0.113.9:55220", "203.0.113.9"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:203.0.113.9", "::ffff:203.0.113.9"),
+        ("[::ffff:203.0.113.9]:1", "::ffff:203.0.113.9"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ('"[2001:db8::1]:4711"', "2001:db8::1"),
+        ("", ""),
+        ("unknown", "unknown"),
+        ("203.0.113.9:port", "203.0.113.9:port"),
+        ("[", "["),
+    ],
+)
+def test_the_address_counts_and_not_its_port(written: str, address: str) -> None:
+    assert bare_address(written) == address
+
+
+@pytest.mark.parametrize("written", ["203.0.113.9:55220", "[::ffff:203.0.113.9]:443", "[::ffff:203.0.113.9]"])
+def test_an_address_with_a_port_has_its_place(database: Path, tmp_path: Path, store_url: str, written: str) -> None:
+    settings = {"REDIS_URL": store_url, "GEOIP_DATABASE": str(database), "TRUSTED_PROXIES": "1"}
+    with processes.gateway(tmp_path, settings) as program:
+        assert location(program, written) == HERE
+        assert location(program, "", **{"X-Forwarded-For": written}) == HERE
 
 
 @pytest.fixture
