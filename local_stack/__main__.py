@@ -9,7 +9,7 @@ from local_stack.serve import serve
 
 if __name__ == "__main__":
     try:
-        sys.exit(serve())
+        serve()
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

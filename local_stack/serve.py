@@ -21,7 +21,8 @@ from foundation.store import describe_store
 from gateway.settings import GatewaySettings
 from heap_export.settings import HeapExportSettings
 from local_stack import children
-from local_stack.store import embedded_store
+from local_stack.store import STORE, embedded_store
+from local_stack.supervisor import Child, supervise
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,34 +40,45 @@ class _Service:
     health: str
 
 
-def serve() -> int:
-    """Run everything until SIGINT or SIGTERM (0), or until a service ends by itself (1).
+def serve() -> None:
+    """Run everything until SIGINT or SIGTERM. What ends by itself, once all was up, is started again.
 
     Raises `ConfigurationError` for what the operator must mend.
     """
     os.environ.update(_sample_settings())  # the services inherit it
     gateway, sync = load_settings(GatewaySettings), load_settings(CohortSyncSettings)
     export = load_settings(HeapExportSettings)
-    services = _services(gateway, sync, export)
-    watched: dict[str, subprocess.Popen[bytes]] = {}
+    watched: list[Child] = []
     with _stop_signals(), contextlib.ExitStack() as stack:
         try:
             if gateway.uses_embedded_store:
-                watched["store"] = stack.enter_context(embedded_store(gateway.data_dir))
-            for service in services:
-                watched[service.name] = children.start(service.command)
-                stack.callback(children.stop, watched[service.name], seconds=SERVICE_STOP_SECONDS)
-            for service in services:
-                _wait_until_healthy(service, watched[service.name])
+                watched.append(stack.enter_context(embedded_store(gateway.data_dir)))
+            services = [(service, _start(service)) for service in _services(gateway, sync, export)]
+            for _, child in services:
+                watched.append(child)
+                stack.callback(_stop, child)
+            for service, child in services:
+                _wait_until_healthy(service, child.process)
             _print_welcome(gateway, sync, export)
-            print(f"error: {_wait_for_an_end(watched)}; stopping the rest.", file=sys.stderr, flush=True)
-            return 1
+            supervise(watched)
         except _StopRequestedError:
             # The services get the word at once; leaving the stack waits for them, and stops the store after them.
-            for service in services:
-                if service.name in watched:
-                    watched[service.name].terminate()
-    return 0
+            for child in watched:
+                if child.name != STORE:
+                    child.process.terminate()
+
+
+def _start(service: _Service) -> Child:
+    return Child(
+        service.name,
+        children.start(service.command),
+        lambda: children.start(service.command),
+        lambda: "Its last messages stand above.",
+    )
+
+
+def _stop(child: Child) -> None:
+    children.stop(child.process, seconds=SERVICE_STOP_SECONDS)
 
 
 class _StopRequestedError(Exception):
@@ -126,18 +138,6 @@ def _wait_until_healthy(service: _Service, child: subprocess.Popen[bytes]) -> No
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     raise ConfigurationError(f"{service.name} did not answer within {START_SECONDS:.0f} s at {service.health}")
-
-
-def _wait_for_an_end(watched: dict[str, subprocess.Popen[bytes]]) -> str:
-    by_pid = {child.pid: (name, child) for name, child in watched.items()}
-    while True:
-        # Waits without reaping, so that Popen still sees the exit status.
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-        if ended is not None and ended.si_pid in by_pid:
-            name, child = by_pid[ended.si_pid]
-            return f"{name} ended (exit status {child.wait()}), its last messages stand above"
-        if ended is not None:
-            os.waitpid(ended.si_pid, 0)
 
 
 def _print_welcome(gateway: GatewaySettings, sync: CohortSyncSettings, export: HeapExportSettings) -> None:

@@ -20,6 +20,7 @@ import redis
 from foundation.errors import ConfigurationError
 from foundation.store import embedded_socket
 from local_stack import children
+from local_stack.supervisor import Child
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0  # loading a large append-only file takes its time
 STOP_SECONDS = 10.0
+STORE = "store"
 _LAST_LINES = 5
 
 
 @contextlib.contextmanager
-def embedded_store(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the embedded store while the block runs. Raises `ConfigurationError` when it can't start."""
+def embedded_store(data_dir: Path) -> Iterator[Child]:
+    """Run the embedded store while the block runs. Raises `ConfigurationError` when it can't start.
+
+    It ends by itself where its disk is full or broken, since then it can't keep what it acknowledges.
+    """
     home = data_dir.resolve() / "store"
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -45,13 +50,13 @@ def embedded_store(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
             f"can't use {home}: {error.strerror}; make DATA_DIR a directory that this user may write to"
         ) from error
     try:
-        socket.unlink(missing_ok=True)  # left by a server that was killed; the lock says that nobody listens on it
-        child = _start(home, socket, lock)
+        process = _start(home, socket, lock)
+        child = Child(STORE, process, lambda: _start(home, socket, lock), lambda: _last_words(home))
         try:
-            _wait_until_loaded(child, socket, home)
+            _wait_until_loaded(process, socket, home)
             yield child
         finally:
-            children.stop(child, seconds=STOP_SECONDS)
+            children.stop(child.process, seconds=STOP_SECONDS)
     finally:
         os.close(lock)
 
@@ -114,6 +119,7 @@ def _start(home: Path, socket: Path, lock: int) -> subprocess.Popen[bytes]:
         *("--logfile", str(home / "store.log")),
         *("--loglevel", "notice"),
     ]
+    socket.unlink(missing_ok=True)  # left by a server that was killed; the lock says that nobody listens on it
     os.set_inheritable(lock, True)
     try:
         return children.start(command, environment=server_environment(), keep_open=(lock,))
@@ -125,7 +131,7 @@ def _wait_until_loaded(child: subprocess.Popen[bytes], socket: Path, home: Path)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise ConfigurationError(f"the store stopped at its start; {home / 'store.log'} ends with:\n{_tail(home)}")
+            raise ConfigurationError(f"the store stopped at its start; {_last_words(home)}")
         try:
             with redis.Redis(unix_socket_path=str(socket), socket_timeout=1) as client:
                 client.ping()
@@ -134,14 +140,13 @@ def _wait_until_loaded(child: subprocess.Popen[bytes], socket: Path, home: Path)
         else:
             return
     children.stop(child, seconds=1)
-    raise ConfigurationError(
-        f"the store did not answer within {START_SECONDS:.0f} s; {home / 'store.log'} ends with:\n{_tail(home)}"
-    )
+    raise ConfigurationError(f"the store did not answer within {START_SECONDS:.0f} s; {_last_words(home)}")
 
 
-def _tail(home: Path) -> str:
+def _last_words(home: Path) -> str:
+    log = home / "store.log"
     try:
-        lines = (home / "store.log").read_text(errors="replace").splitlines()
-    except OSError:
-        return "(no log)"
-    return "\n".join(lines[-_LAST_LINES:])
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"{log} can't be read: {error.strerror}"
+    return "\n".join([f"{log} ends with:", *lines[-_LAST_LINES:]])

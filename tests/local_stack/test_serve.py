@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import stat
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import redis
 
+from foundation.store import embedded_socket
 from local_stack.store import server_binary
 from tests.support import http
 from tests.support.fake_heap_api import fake_heap
 from tests.support.heap import Heap
 from tests.support.ports import free_ports
 from tests.support.processes import ROOT, environment
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STOP_SECONDS = 20.0
 
@@ -71,6 +75,26 @@ class Stack:
             except OSError:
                 continue
         return found
+
+    def gateway_pid(self) -> int:
+        [pid] = [pid for pid in self.descendants() if b"\0gateway\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return pid
+
+    def store_pid(self) -> int:
+        with redis.Redis(unix_socket_path=str(embedded_socket(self.data_dir))) as client:
+            return int(client.info("server")["process_id"])
+
+    def wait_for_line(self, text: str) -> str:
+        """The next line with `text` in it."""
+        assert self.process.stdout is not None
+        return next(line for line in self.process.stdout if text in line)
+
+    def answers(self) -> bool:
+        """Whether the gateway does."""
+        try:
+            return bool(http.get(f"{self.gateway}/healthz").status_code == httpx.codes.OK)
+        except httpx.HTTPError:
+            return False
 
     def end(self) -> tuple[int, str]:
         said, _ = self.process.communicate(timeout=STOP_SECONDS)
@@ -232,17 +256,44 @@ def test_a_port_that_is_taken_is_named(start: Any) -> None:
     assert "COHORT_SYNC_PORT chooses another port" in said
 
 
-def test_a_service_that_dies_takes_the_rest_along(start: Any) -> None:
+def test_a_service_that_dies_is_started_again_and_the_rest_stays(start: Any) -> None:
     stack = start()
     stack.wait_until_up()
-    pids = stack.descendants()
-    for pid in pids:
-        if b"gateway" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-            os.kill(pid, signal.SIGKILL)
-    status, said = stack.end()
-    assert status == 1
-    assert "gateway ended (exit status -9)" in said
-    assert pids_gone(pids)
+    rest = stack.descendants() - {stack.gateway_pid()}
+    for times in (1, 2):
+        os.kill(stack.gateway_pid(), signal.SIGKILL)
+        assert "started again" in stack.wait_for_line("gateway ended (exit status -9)")
+        until(stack.answers, what=f"another gateway, the {times}. time", seconds=30)
+        assert rest <= stack.descendants()
+
+
+def kill_it(stack: Stack) -> None:
+    os.kill(stack.store_pid(), signal.SIGKILL)
+
+
+def fill_its_disk(stack: Stack) -> None:
+    """As far as the store can tell: it may not make a file larger."""
+    largest = max(path.stat().st_size for path in (stack.data_dir / "store" / "appendonlydir").iterdir())
+    resource.prlimit(stack.store_pid(), resource.RLIMIT_FSIZE, (largest, largest))
+    stack.heap().sync(["carol"])
+
+
+@pytest.mark.parametrize("fault", [kill_it, fill_its_disk])
+def test_a_store_that_ends_is_started_again_and_says_why(start: Any, fault: Callable[[Stack], None]) -> None:
+    """Meanwhile the gateway answers, and a push is refused or kept."""
+    stack = start()
+    stack.wait_until_up()
+    assert stack.heap().sync(["alice"]).status_code == 200
+    assert stack.check("alice") == "true"
+    rest = stack.descendants()
+    fault(stack)
+    said = stack.wait_for_line("store ended")
+    assert "started again" in said
+    assert "store.log ends with:" in said
+    assert stack.check("alice") in ("true", "false")  # and no refused connection
+    until(lambda: bool(stack.heap().sync(["bob"]).status_code == 200), what="a push that is taken", seconds=30)
+    until(lambda: bool(stack.check("bob") == stack.check("alice") == "true"), what="the lists", seconds=30)
+    assert rest <= stack.descendants()
 
 
 def test_a_store_that_cannot_start_shows_its_log(start: Any, data_dir: Path) -> None:
