@@ -6,11 +6,9 @@ import hashlib
 import logging
 import sys
 
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-
 
 def configure_logging(level: str, *, service: str) -> None:
-    """Log to stderr as `time level service logger message`. Unknown levels count as INFO.
+    """Log to stderr as `time level service logger message`; `level` as `logging` names it.
 
     The servers' access logs stay off: a request line holds query strings, and these hold user ids.
     """
@@ -18,8 +16,7 @@ def configure_logging(level: str, *, service: str) -> None:
     handler.setFormatter(
         logging.Formatter(f"%(asctime)s.%(msecs)03d %(levelname)s {service} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     )
-    name = level.upper()
-    logging.basicConfig(level=name if name in _LEVELS else "INFO", handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foundation.errors import ConfigurationError
@@ -37,6 +37,26 @@ def _http_address(value: str) -> str:
 
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 
+# By the words of VWO's SDKs and their gateway, and by Python's.
+_LOG_LEVELS = {
+    "TRACE": "DEBUG",
+    "DEBUG": "DEBUG",
+    "INFO": "INFO",
+    "WARN": "WARNING",
+    "WARNING": "WARNING",
+    "ERROR": "ERROR",
+}
+
+
+def _log_level(value: str) -> str:
+    try:
+        return _LOG_LEVELS[value.upper()]
+    except KeyError:
+        raise ValueError(f"give one of {', '.join(_LOG_LEVELS)}") from None
+
+
+LogLevel = Annotated[str, AfterValidator(_log_level)]
+
 
 class ServiceSettings(BaseSettings):
     """What each service needs to know of its surroundings; a service adds its own fields in a subclass."""
@@ -52,7 +72,7 @@ class ServiceSettings(BaseSettings):
         default=Path("./data"),
         description="embedded server's files, generated secrets, cached settings",
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: LogLevel = Field(default="INFO", description="TRACE or DEBUG, INFO, WARN or WARNING, ERROR")
 
     redis_url: str | None = Field(
         default=None,
@@ -97,6 +117,13 @@ class ServiceSettings(BaseSettings):
         default=None,
         description="bearer token of the admin API; unset: made once and kept in `DATA_DIR/admin_token`",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks_around(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Files and shells leave a newline behind a value; what is nothing but blanks was not set."""
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
+        return {name: value for name, value in stripped.items() if value != ""}
 
     def administration_token(self) -> str:
         """The token that the admin API wants. Raises `ConfigurationError`."""
