@@ -11,8 +11,10 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from event_stream.isolation import Isolation
 from event_stream.patience import any_of, until_told
 from event_stream.spells import Spell
 from foundation.pauses import Pauses
@@ -21,7 +23,7 @@ from foundation.store_trouble import explain
 from foundation.tasks import end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from event_stream.consumer import Consumer
     from event_stream.stream import Record
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.2  # between looks for new events
 _LAST_SECONDS = 0.5  # for what is under way when the delivery ends
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_TRIES_TOGETHER = 4  # of a batch, before its events are tried apart
 _LONGEST_WISH = 600.0  # seconds that whoever takes the events may ask us to wait
 
 
@@ -44,10 +47,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """None may have arrived: send them again, not before `after` seconds where that is said."""
+    """None may have arrived: send them again, not before `after` seconds where that is said.
+
+    `because_of_some`: perhaps because of a few of them only, such as one that the other side's program stumbles over.
+    """
 
     reason: str
     after: float = 0.0
+    because_of_some: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,9 @@ Verdict = Delivered | Again | Refused
 
 
 class Delivery:
-    """`send` gets a place and events for it, up to `most_at_once`, and tells what came of it. It should not raise.
+    """`send` gets a place and events for it, up to `most_at_once`, and tells what came of it.
+
+    What it raises is a fault of ours: its events are tried again, and it `is_at_fault` until they are through.
 
     What comes waits up to `linger` seconds for more to go with it. `most_in_hand` bounds what is in memory. `count` is
     told of events `delivered`, `retried` (each time), `dead`, `dead_dropped`, and `repeated`: others had finished them
@@ -89,9 +98,15 @@ class Delivery:
         self._longest_pause = longest_pause
         self._in_hand: set[bytes] = set()
         self._lanes: dict[str, _Lane] = {}
+        self._at_fault: set[str] = set()  # places
         self._is_stopping = asyncio.Event()
         self._deaths = Spell(f"stream {consumer.stream.name}: events are refused and become dead letters")
         self._forgotten = Spell(f"stream {consumer.stream.name}: old dead letters go for new ones")
+
+    @property
+    def is_at_fault(self) -> bool:
+        """Whether events wait because of a fault of ours, which the log names."""
+        return bool(self._at_fault)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -140,49 +155,99 @@ class Delivery:
                     await any_of(self.linger, lane.has_many, self._is_stopping)
                 some = [lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting)))]
                 lane.has_many.clear()
-                await self._deliver(place, some)
+                await self._deliver(place, lane, some)
         finally:
             del self._lanes[place]
+            self._at_fault.discard(place)
 
-    async def _deliver(self, place: str, records: Sequence[Record]) -> None:
+    async def _deliver(self, place: str, lane: _Lane, records: Sequence[Record]) -> None:
         """In order. What is refused is halved until those are found that are to blame."""
         parts = deque([records])
         while parts:
             part = parts.popleft()
-            verdict = await self._send_until_told(place, part)
+            verdict = await self._send_together(place, part)
             if verdict is None:
                 return
-            if isinstance(verdict, Delivered):
-                await self._finish([record for record in part if record.id not in verdict.refused])
-                for reason in dict.fromkeys(verdict.refused.values()):
-                    await self._bury([record for record in part if verdict.refused.get(record.id) == reason], reason)
-            elif verdict.because_of_some and len(part) > 1:
+            if isinstance(verdict, Again):
+                await self._send_apart(place, lane, chain(part, *parts))
+                return
+            if isinstance(verdict, Refused) and verdict.because_of_some and len(part) > 1:
                 half = len(part) // 2
                 parts.extendleft((part[half:], part[:half]))
             else:
-                await self._bury(part, verdict.reason)
+                await self._settle(part, verdict)
 
-    async def _send_until_told(self, place: str, part: Sequence[Record]) -> Delivered | Refused | None:
-        """None: the delivery ends first."""
+    async def _send_together(self, place: str, part: Sequence[Record]) -> Verdict | None:
+        """The verdict: `Again` only where events may be to blame for it. None: the delivery ends first."""
         pauses = Pauses(_FIRST_PAUSE, self._longest_pause)
         tries = 0
-        while not self._is_stopping.is_set():
-            try:
-                verdict = await self._send(place, part)
-            except Exception:
-                log.exception("events could not be sent")
-                verdict = Refused("internal", because_of_some=True)
+        while part and not self._is_stopping.is_set():
+            verdict = await self._send_once(place, part)
             if not isinstance(verdict, Again):
                 if tries:
                     log.info("events arrive again, after %d tries", tries)
                 return verdict
             tries += 1
-            self._count("retried", len(part), verdict.reason)
-            seconds = max(pauses.next(), min(verdict.after, _LONGEST_WISH))
             if tries == 1:
                 log.warning("events don't arrive (%s) and are tried again", verdict.reason)
-            await any_of(seconds, self._is_stopping)
-        return None
+            if verdict.because_of_some and tries >= _TRIES_TOGETHER:
+                return verdict
+            await self._pause(pauses, verdict)
+            present = await self._still_there([record.id for record in part])
+            part = [record for record in part if record.id in present]
+        return None if part else Delivered()
+
+    async def _send_apart(self, place: str, lane: _Lane, records: Iterable[Record]) -> None:
+        """Deliver what fails together. Where that can't be told otherwise, what came later goes along."""
+        apart = Isolation(records, most_at_once=self.most_at_once)
+        log.warning("events fail together: %d are tried apart", len(apart))
+        pauses = Pauses(_FIRST_PAUSE, self._longest_pause)
+        while len(apart) and not self._is_stopping.is_set():
+            if apart.wants_company:
+                apart.add(lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting))))
+            part = apart.next()
+            verdict = await self._send_once(place, part)
+            if isinstance(verdict, Delivered):
+                await self._settle(part, verdict)
+                apart.were_taken(part)
+                pauses = Pauses(_FIRST_PAUSE, self._longest_pause)
+            elif len(part) > 1:
+                apart.failed_together(part)
+            elif isinstance(verdict, Refused) or apart.failed_alone(part[0], may_be_to_blame=verdict.because_of_some):
+                await self._bury(part, verdict.reason)
+                apart.are_done(part)
+            else:
+                await self._pause(pauses, verdict)
+                apart.keep(await self._still_there(apart.ids))
+
+    async def _send_once(self, place: str, part: Sequence[Record]) -> Verdict:
+        self._at_fault.discard(place)
+        try:
+            verdict = await self._send(place, part)
+        except Exception:
+            log.exception("events could not be sent, which is a fault of ours; they are tried again")
+            self._at_fault.add(place)
+            verdict = Again("internal", because_of_some=True)
+        if isinstance(verdict, Again):
+            self._count("retried", len(part), verdict.reason)
+        return verdict
+
+    async def _pause(self, pauses: Pauses, verdict: Again) -> None:
+        await any_of(max(pauses.next(), min(verdict.after, _LONGEST_WISH)), self._is_stopping)
+
+    async def _still_there(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Without those that an operator took out meanwhile."""
+        present = await until_told(partial(self._consumer.stream.present, ids))
+        self._in_hand.difference_update(set(ids) - present)
+        return present
+
+    async def _settle(self, part: Sequence[Record], verdict: Delivered | Refused) -> None:
+        if isinstance(verdict, Refused):
+            await self._bury(part, verdict.reason)
+            return
+        await self._finish([record for record in part if record.id not in verdict.refused])
+        for reason in dict.fromkeys(verdict.refused.values()):
+            await self._bury([record for record in part if verdict.refused.get(record.id) == reason], reason)
 
     async def _finish(self, part: Sequence[Record]) -> None:
         if not part:

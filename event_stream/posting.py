@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 BECAUSE_OF_SOME = frozenset((400, 413, 422))  # statuses for which a part of the batch may be to blame
 
+# The other side's program failed, perhaps over one event; it does not say that it is away.
+_STUMBLED = frozenset((500, 501, 502, 504, 505, 507, 508, 520))
+
 
 class Poster:
     """`patience`: seconds for which the other side may be silent; `whole`: for a request and all of its answer.
@@ -37,7 +40,7 @@ class Poster:
             async with asyncio.timeout(self._whole):
                 return await client.post(address, content=body, headers=headers, **more)
         except (httpx.TimeoutException, TimeoutError):
-            return Again("timeout")
+            return Again("timeout", because_of_some=True)
         except (httpx.HTTPError, httpx.InvalidURL, OSError):
             return Again("unreachable")
 
@@ -60,7 +63,7 @@ def verdict_of(answer: httpx.Response) -> Verdict:
         return Delivered()
     if answer.status_code in BECAUSE_OF_SOME:
         return Refused(reason, because_of_some=True)
-    return Again(reason, after=_wish(answer))
+    return Again(reason, after=_wish(answer), because_of_some=answer.status_code in _STUMBLED)
 
 
 def _wish(answer: httpx.Response) -> float:

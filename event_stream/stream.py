@@ -194,13 +194,19 @@ class Stream:
             tell(trimmed)
         return gone
 
+    async def remove(self, ids: Sequence[bytes]) -> int:
+        """Throw away those of `ids` that wait; how many. What is being delivered at this moment may still arrive."""
+        await self.store.execute_command("XACK", self.entries, self.group, *ids)
+        removed: int = await self.store.execute_command("XDEL", self.entries, *ids)
+        return removed
+
     async def erase(self, is_theirs: Callable[[Record], bool], tell: Callable[[int], object] = lambda _: None) -> int:
         """Delete all events that are `is_theirs`, dead ones too; how many. Other events stay where they are.
 
         What is being delivered at this moment may still arrive.
         """
         erased = 0
-        for key, delete in ((self.entries, self._forget), (self._dead, self._forget_dead)):
+        for key, delete in ((self.entries, self.remove), (self._dead, self._forget_dead)):
             erased += await self._erase_from(key, is_theirs, delete, tell)
         return erased
 
@@ -222,10 +228,6 @@ class Stream:
             if len(rows) < _AT_A_TIME:
                 return erased
             place = f"({rows[-1][0].decode()}"
-
-    async def _forget(self, ids: Sequence[bytes]) -> None:
-        await self.store.execute_command("XACK", self.entries, self.group, *ids)
-        await self.store.execute_command("XDEL", self.entries, *ids)
 
     async def _forget_dead(self, ids: Sequence[bytes]) -> None:
         await self.store.execute_command("XDEL", self._dead, *ids)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from event_stream.stream import seconds_of
 from foundation.command_line import progress, with_store
 from foundation.settings import load_settings
+from gateway.event_bodies import name_in
 from gateway.event_queue import event_stream
 from gateway.settings import GatewaySettings
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from event_stream.stream import Stream
 
 Found = TypeVar("Found")
+
+_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 events = typer.Typer(help="Events on their way to VWO, and dead letters.", no_args_is_help=True)
 
@@ -94,6 +100,52 @@ def purge(
             return {"waiting": await stream.purge_waiting(tell)}
 
     typer.echo(f"thrown away: {_told(_with_stream(purge_waiting if waiting else purge_dead)) or 'none'}")
+
+
+@events.command()
+def waiting(
+    most: Annotated[int, typer.Option(min=1, max=10_000, help="how many to show, the oldest first")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The events that have waited longest, each with the id by which `events remove` takes it out."""
+
+    async def ask(stream: Stream) -> list[dict[str, Any]]:
+        now = time.time()
+        return [
+            {
+                "id": record.id.decode(),
+                "seconds": round(max(0.0, now - seconds_of(record.id)), 1),
+                "account_and_key": record.to,
+                "event": name_in(record.body),
+                "bytes": len(record.body),
+            }
+            for record in await stream.read(b"", most)
+        ]
+
+    found = _with_stream(ask)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table = Table("id", "waits for", "account/SDK key", "event", "bytes", box=None, padding=(0, 2, 0, 0))
+    for row in found:
+        table.add_row(*map(str, (row["id"], f"{row['seconds']} s", row["account_and_key"], row["event"], row["bytes"])))
+    Console().print(table)
+
+
+@events.command()
+def remove(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="as `events waiting` shows them")], yes: Yes = False
+) -> None:
+    """Take single events out of what waits for VWO."""
+    wrong = [id_ for id_ in ids if not _ID.fullmatch(id_)]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]}: an id looks like 1795308506454-0; `events waiting` shows them")
+    if not yes:
+        typer.confirm(f"throw {len(ids)} away? This can't be undone", abort=True)
+    removed = _with_stream(lambda stream: stream.remove([id_.encode() for id_ in ids]))
+    typer.echo(f"thrown away: {removed} of {len(ids)}")
+    if removed < len(ids):
+        typer.echo("the others do not wait any more: VWO took them, or they became dead letters", err=True)
 
 
 def _told(numbers: Mapping[str, int]) -> str:

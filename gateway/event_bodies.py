@@ -105,6 +105,14 @@ def user_in(header: str | None) -> list[str]:
         return []
 
 
+def name_in(body: bytes) -> str:
+    """The name of an event, read before."""
+    try:
+        return _decode_event(body).d.event.name
+    except msgspec.DecodeError:  # half a surrogate pair
+        return msgspec.convert(parse_json(body), _Event).d.event.name
+
+
 def visitor_in(body: bytes) -> tuple[str, list[str]]:
     """The visitor id of an event, read before, upper case, and the texts among the visitor's attributes."""
     try:

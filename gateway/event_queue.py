@@ -85,6 +85,8 @@ class EventQueue:
         found = []
         if self._writer.is_behind:
             found.append("events_in_memory")
+        if self._delivery.is_at_fault:
+            found.append("events_internal")
         if self._lost_at is not None and time.monotonic() - self._lost_at < RECENT_SECONDS:
             found.append("events_dropped")
         status = self._status

@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import pytest
+
 from event_stream.consumer import Consumer
 from event_stream.delivery import Again, Delivered, Delivery, Refused, Verdict
 from tests.event_stream.conftest import Counts, append, events
@@ -126,16 +128,94 @@ async def test_a_refusal_that_no_event_is_to_blame_for_is_not_asked_again(stream
     assert await stream.count_dead() == {"http_401": 5}
 
 
-async def test_a_sender_that_fails_over_one_event_does_not_stop_the_rest(stream: Stream, counts: Counts) -> None:
-    async def send(place: str, records: Sequence[Record]) -> Verdict:
-        del place
-        assert all(record.body != b"2" for record in records)
+class Stumbling(Receiver):
+    """Fails over every batch with any of `bad`, and over all while it is `away`."""
+
+    away = False
+
+    def __init__(self, *bad: int, raises: bool = False) -> None:
+        super().__init__(bad=frozenset(numbered(*bad)))
+        self.raises = raises
+
+    async def send(self, place: str, records: Sequence[Record]) -> Verdict:
+        bodies = [record.body for record in records]
+        self.asked.append(bodies)
+        if self.away or self.bad & set(bodies):
+            if self.raises:
+                raise OSError("too many open files")
+            return Again("http_500", because_of_some=True)
+        self.got[place] += bodies
         return Delivered()
 
-    await append(stream, events(*range(5)))
-    async with delivery(stream, send, counts).running():
+
+@pytest.mark.parametrize("bad", [(0,), (24,), (3, 4, 17), (10, 11, 12, 13, 14)], ids=str)
+@pytest.mark.parametrize("raises", [False, True], ids=["500", "raises"])
+async def test_what_fails_alone_while_others_are_taken_dies_and_the_others_arrive(
+    stream: Stream, counts: Counts, bad: tuple[int, ...], raises: bool
+) -> None:
+    receiver = Stumbling(*bad, raises=raises)
+    await append(stream, events(*range(25)))
+    async with delivery(stream, receiver.send, counts).running():
+        await eventually(lambda: _is(len(receiver.all) == 25 - len(bad)), seconds=30)
+        await append(stream, events(25))  # what was taken before its first failure alone tells nothing of the last one
+        await eventually(lambda: is_empty(stream), seconds=30)
+    assert sorted(receiver.all, key=int) == numbered(*(number for number in range(26) if number not in bad))
+    assert await stream.count_dead() == {"internal" if raises else "http_500": len(bad)}
+
+
+async def test_an_event_alone_waits_for_others_that_tell_an_outage_from_a_fault_of_its_own(
+    stream: Stream, counts: Counts
+) -> None:
+    receiver = Stumbling(0)
+    await append(stream, events(0))
+    async with delivery(stream, receiver.send, counts).running():
+        await eventually(lambda: _is(len(receiver.asked) > 20))
+        assert await stream.count_dead() == {}
+        await append(stream, events(*range(1, 20)))
         await eventually(lambda: is_empty(stream))
-    assert await stream.count_dead() == {"internal": 1}
+    assert sorted(receiver.all, key=int) == numbered(*range(1, 20))
+    assert await stream.count_dead() == {"http_500": 1}
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["500", "raises"])
+async def test_in_an_outage_nothing_dies_and_nearly_all_arrive_in_order(
+    stream: Stream, counts: Counts, raises: bool
+) -> None:
+    receiver = Stumbling(raises=raises)
+    receiver.away = True
+    await append(stream, events(*range(25)))
+    delivering = delivery(stream, receiver.send, counts)
+    async with delivering.running():
+        await eventually(lambda: _is(len(receiver.asked) > 60))
+        assert delivering.is_at_fault == raises
+        receiver.away = False
+        await eventually(lambda: is_empty(stream))
+        assert not delivering.is_at_fault
+    assert await stream.count_dead() == {}
+    first, *others = receiver.all  # the first one was the one that showed that it is over
+    assert others == [body for body in numbered(*range(25)) if body != first]
+
+
+async def test_what_no_event_can_help_is_not_put_down_to_any(stream: Stream, counts: Counts) -> None:
+    receiver = Receiver(*[Again("http_429")] * 30)
+    await append(stream, events(*range(10)))
+    async with delivery(stream, receiver.send, counts).running():
+        await eventually(lambda: is_empty(stream))
+    assert receiver.asked == [numbered(*range(10))] * 31
+
+
+async def test_an_event_that_is_taken_out_is_not_tried_again(stream: Stream, counts: Counts) -> None:
+    receiver = Receiver()
+    receiver.blocked.add("somewhere")
+    await append(stream, events(0, 1))
+    async with delivery(stream, receiver.send, counts).running():
+        await eventually(lambda: _is(len(receiver.asked) > 2))
+        [first, _] = await stream.read(b"", 10)
+        assert await stream.remove([first.id]) == 1
+        await eventually(lambda: _is(receiver.asked[-1] == [b"1"]))
+        receiver.blocked.clear()
+        await eventually(lambda: is_empty(stream))
+    assert receiver.all == [b"1"]
 
 
 async def test_several_deliver_at_once_and_nothing_arrives_twice(stream: Stream, counts: Counts) -> None:
