@@ -43,6 +43,8 @@ class Waiting:
     sent: float = 0.0
     is_delivered: bool = False
     dead: str = ""
+    failures: int = 0  # of calls with this record alone that Heap failed over
+    taken_before: int = 0  # calls that Heap had taken before the first of these
 
 
 class Ahead:

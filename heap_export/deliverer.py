@@ -123,6 +123,7 @@ class Deliverer:
                 await self._deliver_some()
             except Exception:
                 log.exception("records of %s can't be delivered; trying again", self._integration.name)
+                self.trouble = "internal"
                 await any_of(self._pauses.next(), self._is_stopping)
 
     async def _deliver_some(self) -> None:
@@ -140,6 +141,8 @@ class Deliverer:
         self._at_once = self._at_once // _FEWER if dead else int(self._at_once * _MORE)
         self._at_once = min(MOST_AT_ONCE, max(_FEWEST_AT_ONCE, self._at_once))
         if again is not None:
+            if delivered:
+                self._recover()
             await self._pause(again, len(batch) - len(delivered) - len(dead))
         elif delivered:
             self._recover()

@@ -17,6 +17,7 @@ from heap_export.heap import Call
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from event_stream.delivery import Verdict
     from heap_export.ahead import Waiting
     from heap_export.buckets import Buckets
     from heap_export.heap import Heap, Told
@@ -28,6 +29,11 @@ NOTHING_TAKEN = "nothing_taken"
 # Refusals in a row, after something was taken, that are put down to the records.
 _BLAMED_ON_RECORDS = 10
 
+# Heap's program may fail over one record (500), for ever.
+_TRIES_TOGETHER = 4  # of a batch, before its records are tried apart
+_TRIES_ALONE = 5  # of a record, before it is to blame where others are taken
+_MOST_FAILURES = 12  # in a row, of one batch: halving a full one down to two records takes as many
+
 
 class Sender:
     """Sends for one app id, as long as the lease lasts.
@@ -35,6 +41,9 @@ class Sender:
     A 400 does not tell whether a record is to blame or the app id. So records become dead only as long as Heap takes
     others: after `_BLAMED_ON_RECORDS` refusals in a row it is `in_doubt`, and wants a small sample of records of
     different people. If none of these is taken either, all stay where they are (`Again`, with `NOTHING_TAKEN`).
+
+    What fails again and again is tried apart: who keeps failing alone while Heap takes others is dead. While it takes
+    none it is an outage, and all wait.
     """
 
     def __init__(self, heap: Heap, buckets: Buckets, lease: Lease) -> None:
@@ -42,6 +51,8 @@ class Sender:
         self._buckets = buckets
         self._lease = lease
         self._trust = _BLAMED_ON_RECORDS
+        self._failures = 0  # of batches, since one was taken whole
+        self._taken = 0  # calls
 
     @property
     def in_doubt(self) -> bool:
@@ -73,8 +84,10 @@ class Sender:
     async def _call(
         self, integration: Integration, call: Call, records: Sequence[Waiting], *, sampled: bool
     ) -> Again | None:
-        parts = deque([records] if records else [])
+        parts = deque(_parts_of(records))
         suspects: list[Waiting] = []
+        failed: Again | None = None
+        failures = 0  # in a row
         while parts:
             part = parts.popleft()
             if len(part) < len(records):  # the tokens were for the first try
@@ -84,23 +97,55 @@ class Sender:
             told = await self._heap.send(integration, call, _entries_of(call, part))
             _note(call, part, told)
             if isinstance(told.verdict, Again):
-                return told.verdict
+                failed, failures = told.verdict, failures + 1
+                if not self._goes_on_apart(failed, failures):
+                    self._note_failure(part)
+                    return failed
             if isinstance(told.verdict, Delivered):
-                self._trust = _BLAMED_ON_RECORDS
+                self._trust, failures = _BLAMED_ON_RECORDS, 0
+                self._taken += 1
             elif len(part) > 1:
                 half = len(part) // 2
                 parts.extendleft((part[half:], part[:half]))
-            elif self._trust:
-                self._trust -= 1
-                _condemn(part)
-            elif sampled:
-                suspects += part
-            else:
+            elif not self._may_try_others(part, told.verdict, suspects if sampled else None):
                 return None
         if suspects and self.in_doubt:
             return Again(NOTHING_TAKEN)
         _condemn(suspects)
+        return self._left_to_try(records, failed)
+
+    def _goes_on_apart(self, failed: Again, failures: int) -> bool:
+        self._failures += 1
+        return failed.because_of_some and self._failures > _TRIES_TOGETHER and failures < _MOST_FAILURES
+
+    def _may_try_others(self, part: Sequence[Waiting], verdict: Verdict, suspects: list[Waiting] | None) -> bool:
+        """Note that a record alone was not taken. `suspects`: where it goes when nobody knows what is to blame."""
+        if isinstance(verdict, Again):
+            self._note_failure(part)
+        elif self._trust:
+            self._trust -= 1
+            _condemn(part)
+        elif suspects is not None:
+            suspects += part
+        else:
+            return False
+        return True
+
+    def _left_to_try(self, records: Iterable[Waiting], failed: Again | None) -> Again | None:
+        if any(record.failures and not record.dead for record in records):
+            return failed
+        self._failures = 0
         return None
+
+    def _note_failure(self, part: Sequence[Waiting]) -> None:
+        if len(part) > 1 or self._failures <= _TRIES_TOGETHER:
+            return
+        [record] = part
+        if not record.failures:
+            record.taken_before = self._taken
+        record.failures += 1
+        if record.failures >= _TRIES_ALONE and self._taken > record.taken_before:
+            _condemn(part)
 
     async def _reserve(self, integration: Integration, records: Sequence[Waiting]) -> None:
         """Wait until all of `records` may go."""
@@ -110,6 +155,13 @@ class Sender:
             left -= Counter(reserved.granted)
             if left:
                 await asyncio.sleep(max(reserved.wait, *reserved.waits.values(), 0.0))
+
+
+def _parts_of(records: Sequence[Waiting]) -> list[Sequence[Waiting]]:
+    """Those that failed alone go alone again, behind the others."""
+    others = [record for record in records if not record.failures]
+    alone: list[Sequence[Waiting]] = [[record] for record in records if record.failures]
+    return [others, *alone] if others else alone
 
 
 def _note(call: Call, records: Iterable[Waiting], told: Told) -> None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from event_stream.stream import Event
+from heap_export.sending import Sender
 from tests.heap_export.deliveries import Process, event, known, shown
 from tests.support.fake_heap_api import ADD_USER_PROPERTIES, TRACK, FakeHeap, Limits, refuses
-from tests.support.faulty_server import answers, hangs_up, says_nothing, takes_and_hangs_up, times
+from tests.support.faulty_server import Answer, answers, hangs_up, says_nothing, takes_and_hangs_up, times
 from tests.support.processes import running_store
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.support.faulty_server import Answer, Fault, Request
+    from tests.support.faulty_server import Fault, Request
 
 
 async def test_429_is_waited_out_as_long_as_heap_says(process: Process, heap: FakeHeap) -> None:
@@ -40,6 +41,61 @@ async def test_what_does_not_arrive_is_sent_again(process: Process, heap: FakeHe
     assert heap.properties_of("alice") == {"[VWO] checkout": "blue", "plan": "gold"}
     (entry, *_) = await process.log.read(10)
     assert (entry.outcome, entry.attempts, entry.status) == ("delivered", 3, 200)
+
+
+def fails_over(*identities: str) -> Fault:
+    """Heap's program fails over every call with one of these people."""
+
+    def fault(request: Request) -> Answer | None:
+        return Answer(500) if any(f'"{identity}"'.encode() in request.body for identity in identities) else None
+
+    return fault
+
+
+@pytest.mark.parametrize("bad", [("p0",), ("p7", "p19"), ("p0", "p1", "p2")], ids=str)
+async def test_one_record_that_heap_fails_over_holds_up_no_other(
+    process: Process, heap: FakeHeap, bad: tuple[str, ...]
+) -> None:
+    heap.fault = fails_over(*bad)
+    await process.intake.take([event(f"p{number}") for number in range(20)])
+    async with process.delivering():
+        await eventually(lambda: _is(len(heap.events) == 20 - len(bad)), seconds=60)
+        await process.intake.take([event("later")])  # shows that it is no outage
+        await process.all_delivered(seconds=60)
+    assert {identity for _, identity, _ in heap.events} == {f"p{n}" for n in range(20)} - set(bad) | {"later"}
+    assert process.counted("dead_total", reason="http_500") == len(bad)
+
+
+async def test_in_an_outage_nothing_dies(process: Process, heap: FakeHeap) -> None:
+    heap.fault = answers(500)
+    await process.intake.take([event(f"p{number}") for number in range(20)])
+    async with process.delivering():
+        await eventually(lambda: _is(len(heap.requests) > 40), seconds=60)
+        heap.fault = None
+        await process.all_delivered(seconds=60)
+    assert len(heap.events) == 20
+    assert process.counted("dead_total", reason="http_500") == 0
+
+
+async def test_a_fault_of_ours_is_said(process: Process, heap: FakeHeap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is lost over it."""
+
+    async def fail(*_: object) -> None:
+        raise OSError("too many open files")
+
+    await process.intake.take([event("alice")])
+    with monkeypatch.context() as broken:
+        broken.setattr(Sender, "send", fail)
+        async with process.delivering():
+            await eventually(lambda: _is(process.parts.trouble == ["heap_internal: default"]))
+    async with process.delivering():
+        await process.all_delivered()
+        await eventually(lambda: _is(process.parts.trouble == []))
+    assert len(heap.events) == 1
+
+
+async def _is(what: bool) -> bool:
+    return what
 
 
 async def test_what_heap_took_without_a_word_is_one_event_there_though_it_is_sent_twice(
@@ -113,8 +169,8 @@ async def test_a_wrong_app_id_or_address_costs_no_records(
     heap.fault = None if apps else answers(404)
     await process.intake.take([shown(f"person {number}") for number in range(30)])
     async with process.delivering():
-        await eventually(lambda: _is(bool(process.parts.trouble)))
-        assert process.parts.trouble[0] in ("heap_nothing_taken: default", "heap_http_404: default")
+        wanted = "heap_nothing_taken: default" if apps else "heap_http_404: default"
+        await eventually(lambda: _is(wanted in process.parts.trouble))
         status = await process.stream.status()
         assert status.waiting >= 20
         heap.apps = heap.fault = None
@@ -166,7 +222,3 @@ async def test_the_store_s_absence_is_waited_out(heap: FakeHeap) -> None:
             await process.all_delivered(seconds=30)
         assert {taken.identity for taken in heap.events} == {"alice", "bob"}
         await process.store.aclose()
-
-
-async def _is(what: bool) -> bool:
-    return what
