@@ -27,6 +27,7 @@ from cohort_sync.recovery import Recovery
 from cohort_sync.sealing import open_sealer
 from cohort_sync.store_checks import dangers
 from cohort_sync.upkeep import DAY_MS, Upkeep
+from foundation.background import failed_tasks
 from foundation.errors import UnavailableError
 from foundation.secrets import read_or_create_secret
 from foundation.store import STORE_ERRORS, connect
@@ -150,6 +151,7 @@ class Receiver:
         if not self.recovery.complete:
             found.append("what the store lost is being restored")
         found += [f"list {name} was lost and could not be restored" for name in self.recovery.lost]
+        found += failed_tasks()
         journal = self.journal.status()
         if journal.failing:
             found.append(f"the journal can't be written ({journal.last_error}), pushes wait: make room in DATA_DIR")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from event_stream.isolation import Isolation
 from event_stream.patience import any_of, until_told
 from event_stream.spells import Spell
+from foundation.background import keep_running
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -112,7 +113,11 @@ class Delivery:
     async def running(self) -> AsyncIterator[None]:
         """Deliver while the block runs."""
         self._is_stopping.clear()
-        at_work = [asyncio.create_task(self._take_all()), asyncio.create_task(self._keep_touching())]
+        name = self._consumer.stream.name
+        at_work = [
+            keep_running(f"delivery of {name}", self._take_all),
+            keep_running(f"sign of life to {name}", self._keep_touching),
+        ]
         try:
             yield
         finally:
@@ -155,7 +160,11 @@ class Delivery:
                     await any_of(self.linger, lane.has_many, self._is_stopping)
                 some = [lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting)))]
                 lane.has_many.clear()
-                await self._deliver(place, lane, some)
+                try:
+                    await self._deliver(place, lane, some)
+                except Exception:
+                    log.exception("delivery failed; its events are taken again")
+                    self._in_hand.difference_update(record.id for record in some)
         finally:
             del self._lanes[place]
             self._at_fault.discard(place)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from event_stream.spells import Spell
+from foundation.background import keep_running
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -119,7 +120,7 @@ class Writer:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Append while the block runs. At its end what is in memory gets a last chance, then it is dropped."""
-        appending = asyncio.create_task(self._append_all())
+        appending = keep_running(f"writer of {self._stream.name}", self._append_all)
         try:
             yield
         finally:

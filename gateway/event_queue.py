@@ -11,6 +11,7 @@ from event_stream.consumer import Consumer
 from event_stream.delivery import Delivery
 from event_stream.stream import Stream
 from event_stream.writer import Writer
+from foundation.background import keep_running
 from foundation.store import STORE_ERRORS
 from foundation.tasks import end
 from gateway.event_forwarding import Vwo
@@ -69,7 +70,7 @@ class EventQueue:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Store and deliver while the block runs."""
-        watching = asyncio.create_task(self._watch())
+        watching = keep_running("look at the events", self._watch)
         try:
             async with self._writer.running(), contextlib.AsyncExitStack() as stack:
                 if self._delivers:

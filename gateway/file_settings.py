@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING
 
+from foundation.background import keep_running
 from foundation.crew import Crew
 from foundation.errors import BadRequestError, ConfigurationError
 from foundation.tasks import end
@@ -104,7 +106,7 @@ class FileSettings(ServedSettings):
         if self._path is None:
             yield
             return
-        watching = asyncio.create_task(self._watch(self._path))
+        watching = keep_running("watch over SETTINGS_FILE", functools.partial(self._watch, self._path))
         try:
             yield
         finally:

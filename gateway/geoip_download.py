@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import httpx
 import maxminddb
 
+from foundation.background import keep_running
 from foundation.settings import MEBIBYTE
 from foundation.tasks import end
 
@@ -50,7 +51,7 @@ class GeoipDownload:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        following = asyncio.create_task(self._follow())
+        following = keep_running("download of locations", self._follow)
         try:
             yield
         finally:

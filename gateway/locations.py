@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import maxminddb
 
+from foundation.background import keep_running
 from foundation.tasks import end
 from gateway.addresses import bare_address
 
@@ -62,7 +63,7 @@ class Locations:
             yield
             return
         await self._look(self._path)
-        following = asyncio.create_task(self._follow(self._path))
+        following = keep_running("watch over GEOIP_DATABASE", functools.partial(self._follow, self._path))
         try:
             yield
         finally:

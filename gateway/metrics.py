@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.registry import Collector
 
+from foundation.background import keep_running
 from foundation.crew import Crew
 from foundation.crew_metrics import CrewCollector, share_values
 from gateway.event_metrics import EventMetrics
@@ -98,7 +99,7 @@ class Metrics:
                 await asyncio.sleep(_FLUSH_SECONDS)
                 self.flush()
 
-        flushes = asyncio.create_task(flush_every_second())
+        flushes = keep_running("metrics", flush_every_second)
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from fme_client.evaluation import SettingsError
+from foundation.background import keep_running
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -60,7 +61,7 @@ class Publishing:
             yield
             return
         self._served.when_changed.append(self._changed.set)
-        publishing = asyncio.create_task(self._keep_publishing())
+        publishing = keep_running("publication of settings", self._keep_publishing)
         try:
             yield
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from foundation.background import failed_tasks
 from foundation.crew import Crew
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Readiness:
         if self._membership.trouble is not None:
             reasons.append(self._membership.trouble.value)
         reasons += self._served.trouble
+        reasons += failed_tasks()
         for queue in self._queues:
             reasons += queue.trouble
         return 200, {"status": "degraded", "reasons": reasons} if reasons else {"status": "ok"}

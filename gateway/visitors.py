@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from fme_client.identity import get_uuid
+from foundation.background import keep_running
 from foundation.store import STORE_ERRORS
 from foundation.tasks import end
 from published.visitors import VisitorMap
@@ -69,7 +70,7 @@ class Visitors:
                 await asyncio.sleep(_FLUSH_SECONDS)
                 await self.flush()
 
-        flushes = asyncio.create_task(flush_every_second())
+        flushes = keep_running("visitor ids", flush_every_second)
         try:
             yield
         finally:

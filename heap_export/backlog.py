@@ -9,9 +9,10 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from foundation.background import keep_running
 from foundation.errors import UnavailableError
 from foundation.pauses import Pauses
-from foundation.tasks import Tasks
+from foundation.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,12 +57,11 @@ class Backlog:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Store while the block runs, and for a moment longer what is left then."""
-        tasks = Tasks(lambda error: log.critical("%s is not stored any more", self._whose, exc_info=error))
-        tasks.begin(self._store())
+        storing = keep_running(f"storing of {self._whose}", self._store)
         try:
             yield
         finally:
-            await tasks.end()
+            await end(storing)
             with contextlib.suppress(UnavailableError, TimeoutError):
                 async with asyncio.timeout(_LAST_SECONDS):
                     await self._store_all()

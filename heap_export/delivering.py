@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
+from foundation.background import keep_running
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
-from foundation.tasks import Tasks
+from foundation.tasks import end
 from heap_export.deliverer import Deliverer
 from heap_export.heap import Heap
 from heap_export.streams import stream_of
@@ -49,14 +51,13 @@ class Delivering:
     async def running(self) -> AsyncIterator[None]:
         """Deliver while the block runs, unless `DELIVER_HERE` says no; then only watch."""
         heap = Heap(patience=self._settings.heap_api_timeout)
-        tasks = Tasks(lambda error: log.critical("nothing is delivered here any more", exc_info=error))
-        tasks.begin(self._watch())
+        tasks = [keep_running("look at the deliveries", self._watch)]
         if self._settings.deliver_here:
-            tasks.begin(self._follow(heap))
+            tasks.append(keep_running("deliveries", partial(self._follow, heap)))
         try:
             yield
         finally:
-            await tasks.end()
+            await end(*tasks)
             await asyncio.gather(*(at_work.stop() for at_work in self.at_work.values()))
             self.at_work.clear()
             await heap.aclose()

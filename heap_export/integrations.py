@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from foundation.background import keep_running
 from foundation.errors import BadRequestError, ConflictError, NotFoundError
 from foundation.scripts import run_script
 from foundation.settings import HttpAddress  # noqa: TC001 - pydantic reads the types of the fields
@@ -219,7 +220,7 @@ class Integrations:
         """Follow the changes that other processes make while the block runs."""
         with contextlib.suppress(*STORE_ERRORS):
             await self.load()
-        following = asyncio.create_task(self._follow())
+        following = keep_running("integrations", self._follow)
         try:
             yield
         finally:

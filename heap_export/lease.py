@@ -9,6 +9,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from foundation.background import keep_running
 from foundation.scripts import run_script
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -59,7 +60,7 @@ class Lease:
     @contextlib.asynccontextmanager
     async def wanted(self) -> AsyncIterator[None]:
         """Take it as soon as it is free and keep it, while the block runs; at the end others may have it at once."""
-        keeping = asyncio.create_task(self._keep())
+        keeping = keep_running(f"lease {self._key}", self._keep)
         try:
             yield
         finally:

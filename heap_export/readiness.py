@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from foundation.background import failed_tasks
 from foundation.store import STORE_ERRORS, ping
 
 if TYPE_CHECKING:
@@ -37,4 +38,5 @@ class Readiness:
             *exporter.delivering.trouble,
             *exporter.agent.trouble,
             *exporter.vwo.trouble,
+            *failed_tasks(),
         ]

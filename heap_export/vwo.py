@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
@@ -14,6 +15,7 @@ from event_stream.consumer import Consumer
 from event_stream.delivery import Again, Delivered, Delivery
 from event_stream.patience import any_of
 from event_stream.stream import seconds_of
+from foundation.background import keep_running
 from foundation.errors import UnavailableError
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _LEASE = "cg:heap:vwo-lease"  # string: who reads the exposures now, so that each person's stay in order
 _LEASE_SECONDS = 5.0
+_LAST_SECONDS = 2.0  # to let go of what is in hand at the end
 _CLAIM_AFTER = 3.0  # seconds after which whoever has the lease takes over what a process that died had in hand
 _MOST_AT_ONCE = 500
 _LINGER_SECONDS = 0.1
@@ -83,14 +86,15 @@ class VwoSource:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read while the block runs."""
-        over = asyncio.Event()
+        over, has_let_go = asyncio.Event(), asyncio.Event()
         async with self._lease.wanted():
-            reading, watching = asyncio.create_task(self._read(over)), asyncio.create_task(self._watch())
+            reading = keep_running("exposures of VWO", partial(self._read, over, has_let_go))
+            watching = keep_running("look at the exposures of VWO", self._watch)
             try:
                 yield
             finally:
                 over.set()
-                await asyncio.wait([reading])  # it lets go of what it has in hand
+                await any_of(_LAST_SECONDS, has_let_go)
                 await end(reading, watching)
 
     @property
@@ -102,8 +106,8 @@ class VwoSource:
         died = self._status.last_dead_seconds
         return [*found, "vwo_exposures_dead"] if died is not None and died < _RECENT_SECONDS else found
 
-    async def _read(self, over: asyncio.Event) -> None:
-        """Read whenever the lease is ours."""
+    async def _read(self, over: asyncio.Event, has_let_go: asyncio.Event) -> None:
+        """Read whenever the lease is ours, until it is over; then wait for the end."""
         while not over.is_set():
             if self._lease.seconds_left:
                 async with self._delivery().running():
@@ -111,6 +115,8 @@ class VwoSource:
                         await any_of(_LOOK_AGAIN_SECONDS, over)
             else:
                 await any_of(_LOOK_AGAIN_SECONDS, over)
+        has_let_go.set()
+        await asyncio.Event().wait()
 
     def _delivery(self) -> Delivery:
         return Delivery(
