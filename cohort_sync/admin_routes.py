@@ -83,7 +83,9 @@ def reading_router(admin: Admin) -> APIRouter:
         return await admin.described(await admin.resolved(account, name))
 
     @router.get("/lists/{account}/{name}/members")
-    async def get_members(account: str, name: str, cursor: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+    async def get_members(
+        account: str, name: str, cursor: Annotated[int, Query(ge=0, lt=1 << 64)] = 0
+    ) -> dict[str, Any]:
         """Some hundred members and the cursor of the next ones; 0 when these were the last. Some may come twice."""
         after, members = await member_page(receiver.store, await admin.resolved(account, name), cursor)
         return {"members": members, "cursor": after}

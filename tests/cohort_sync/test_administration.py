@@ -56,6 +56,14 @@ def list_segments(service: Service, *words: str, directory: Path) -> Done:
     )
 
 
+@pytest.mark.parametrize("cursor", ["99999999999999999999999", "18446744073709551616", "-1", "1e3", "x"])
+def test_a_cursor_that_is_none_is_named(service: Service, cursor: str) -> None:
+    service.heap.sync(["alice"])
+    answer = service.admin("GET", f"/admin/api/v1/lists/123456/heap_premium_users/members?cursor={cursor}")
+    assert (answer.status_code, answer.json()["reason"]) == (400, "bad_request")
+    assert "cursor" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
 def test_every_call_needs_the_token(service: Service, headers: dict[str, str]) -> None:
     answer = http.get(f"{service.admin_address}/admin/api/v1/lists", headers=headers)
