@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LARGEST_HEAD = 64 * 1024  # bytes that are no body, between two pieces of body: headers, trailers, chunk extensions
 _MOST_PIPELINED = 16
 _LINGER_SECONDS = 5.0
+_DRAIN_SECONDS = 0.1  # in which what a client or a proxy has sent already is read, before its connection is closed
 _MOST_TOLD = 2  # times as many connections as are served: beyond, nobody is told why they are closed
 
 
@@ -59,6 +60,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._answering: RequestResponseCycle | None = None
         self._is_asking_to_upgrade = False
+        self._is_draining = False  # the next answer is the connection's last one
         self._is_over = False  # what still comes is not read: a last answer is on its way
 
     def connection_made(self, transport: Any) -> None:
@@ -141,6 +143,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.guard.count("too_many_connections")
             self.app = _too_many_connections
         super().on_headers_complete()
+        if self._is_draining:
+            self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
@@ -165,6 +169,21 @@ class GuardedProtocol(HttpToolsProtocol):
             # Answered before the body was there, most likely refused: a sender that can't stop half-way sees the
             # answer only if somebody takes the rest. It is thrown away, for a while.
             self._wait(_LINGER_SECONDS)
+
+    def shutdown(self) -> None:
+        """Answer what has come, also what was not read yet, then close.
+
+        A proxy takes a connection that is closed over a request for a server that is gone.
+        """
+        self._is_draining = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_DRAIN_SECONDS, self._close_if_unused)
+        else:
+            super().shutdown()
+
+    def _close_if_unused(self) -> None:
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
 
     def _wait(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._waited_long_enough)

@@ -228,7 +228,7 @@ class _FastPathProtocol(GuardedProtocol):
                 self._stop_waiting()
                 self._in_head = self._in_message = False
                 self._head_bytes = 0
-            keep = verdict is Verdict.KEEP
+            keep = verdict is Verdict.KEEP and not self._is_draining
             if isinstance(asks, str):
                 self._asking, self._keep = True, keep
                 self.told(asks)
@@ -342,7 +342,12 @@ class _FastPathProtocol(GuardedProtocol):
             self._keep = False
             self._waiting = b""
         else:
+            self._handed_over = True  # what comes now is looked at more closely
             super().shutdown()
+
+    def _close_if_unused(self) -> None:
+        if not self._asking:
+            super()._close_if_unused()
 
     def resume_writing(self) -> None:
         super().resume_writing()
