@@ -38,12 +38,17 @@ _ADVICE: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
+# OpenSSL's codes of VERIFY_X509_STRICT, which Python sets from 3.13 on: a certificate lacks an extension, say.
+_STRICT = range(80, 94)
+
+
 def explain(error: BaseException) -> str:
     """A line about an error of the store, without anything of the data."""
     chain = list(_chain(error))
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted ({cause.verify_message}): see REDIS_TLS_CA_PATH"
+            advice = "docs/redis.md says what it must hold" if cause.verify_code in _STRICT else "see REDIS_TLS_CA_PATH"
+            return f"its certificate is not accepted ({cause.verify_message}): {advice}"
         if isinstance(cause, ssl.SSLError):
             return f"no TLS connection ({cause.reason or 'unknown reason'}); redis:// is for servers without TLS"
         if isinstance(cause, RedisClusterException) and "Cluster mode is not enabled" in str(cause):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
+import ssl
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 
 from foundation.errors import ConfigurationError
 from foundation.settings import ServiceSettings
@@ -14,6 +21,7 @@ from tests.production.installation import ask, installed, tour
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.cluster import running_cluster
 from tests.support.ports import free_ports
+from tests.support.processes import ROOT
 from tests.support.sentinel import replicated_store
 from tests.support.servers import Server
 
@@ -29,14 +37,20 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture
-def server(tmp_path: Path, certificates: Certificates) -> Iterator[Server]:
-    found = Server(tmp_path / "server", free_ports(1)[0], certificates)
+@contextlib.contextmanager
+def serving(directory: Path, certificates: Certificates) -> Iterator[Server]:
+    found = Server(directory / "server", free_ports(1)[0], certificates)
     try:
         found.start("--appendonly", "yes")
         yield found
     finally:
         found.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path, certificates: Certificates) -> Iterator[Server]:
+    with serving(tmp_path, certificates) as found:
+        yield found
 
 
 def test_everything_on_one_server(server: Server, certificates: Certificates, tmp_path: Path) -> None:
@@ -126,3 +140,49 @@ def test_a_certificate_that_was_renewed_is_read_again(server: Server, certificat
     finally:
         authority.write_bytes(right)
     assert ask(redis_url=url, redis_tls_ca_path=authority) == "PONG"
+
+
+class TestStrictly:
+    """Python checks by `VERIFY_X509_STRICT` from 3.13 on; any Python does when it is told to."""
+
+    @pytest.fixture
+    def documented(self, tmp_path: Path) -> Certificates:
+        """Made by the commands of docs/redis.md."""
+        document = (ROOT / "docs" / "redis.md").read_text()
+        [commands] = [text for text in re.findall(r"```sh\n(.*?)```", document, re.DOTALL) if "openssl" in text]
+        local = commands.replace("DNS:redis.example.com", "IP:127.0.0.1")
+        subprocess.run(["sh", "-ec", local], cwd=tmp_path, check=True, capture_output=True)
+        return Certificates(tmp_path / "authority.pem", tmp_path / "redis.pem", tmp_path / "redis.key")
+
+    @pytest.mark.parametrize("made", ["certificates", "documented"])
+    def test_what_the_tests_and_the_documents_make_is_accepted(
+        self, made: str, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> None:
+        found: Certificates = request.getfixturevalue(made)
+        context = ssl.create_default_context(cafile=found.authority)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        with serving(tmp_path, found) as server:
+            address = ("127.0.0.1", server.port)
+            with socket.create_connection(address, timeout=10) as plain:
+                context.wrap_socket(plain, server_hostname=address[0]).close()
+            url = f"rediss://127.0.0.1:{server.port}"
+            assert ask(redis_url=url, redis_tls_ca_path=found.authority) == "PONG"
+
+    @pytest.mark.parametrize(
+        ("missing", "named"),
+        [
+            (x509.AuthorityKeyIdentifier, "Missing Authority Key Identifier"),
+            (x509.SubjectKeyIdentifier, "Missing Subject Key Identifier"),
+            (x509.KeyUsage, "CA cert does not include key usage extension"),
+        ],
+    )
+    def test_what_a_certificate_lacks_is_told(
+        self, missing: type[x509.ExtensionType], named: str, tmp_path: Path
+    ) -> None:
+        found = make_certificates(tmp_path / "lacking", without=[missing])
+        with serving(tmp_path, found) as server:
+            said = ask(redis_url=f"rediss://127.0.0.1:{server.port}", redis_tls_ca_path=found.authority)
+        if sys.version_info >= (3, 13):
+            assert said == f"its certificate is not accepted ({named}): docs/redis.md says what it must hold"
+        else:
+            assert said == "PONG"
