@@ -61,14 +61,20 @@ async def test_no_window_holds_more_than_the_limit(
     redis: Store, monkeypatch: pytest.MonkeyPatch, of_app: int, of_person: int
 ) -> None:
     monkeypatch.setattr(buckets, "MINUTE", _MINUTE)
-    limit, came, over = min(of_app, of_person), [], time.monotonic() + 4 * _MINUTE
-    while time.monotonic() < over:
+    limit, came = min(of_app, of_person), []
+    counted, last = 0.0, time.monotonic()
+    while counted < 4 * _MINUTE:
+        before = time.monotonic()
         reserved = await Buckets(redis).reserve(limited(of_app=of_app, of_person=of_person), {"alice": 5})
         now = time.monotonic()
-        came += [now] * reserved.granted["alice"]
+        # The store's clock read something between these two, so what is counted lies within a minute for certain.
+        came += [before] * reserved.granted["alice"]
         # As much as leaves at once may arrive in the same moment as what left a little before.
         window = [at for at in came if at > now - _MINUTE]
         assert len(window) <= limit - most_at_once(limit)
+        # While a busy machine held us up, the bucket may have been full and taken no more in.
+        counted += min(now - last, _MINUTE / 20)
+        last = now
         await asyncio.sleep(0.001)
     assert len(came) > 2 * limit  # and most of it is used
 
