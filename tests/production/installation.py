@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "123456"
 LIST = "heap_premium_users"
+_TOO_LATE = ("store_down", "stale_in", "stale_not_in")
 
 
 @dataclass
@@ -37,6 +38,22 @@ class Installation:
     def check(self, member: str, list_id: str = LIST) -> str:
         """What the gateway knows of `member`."""
         return http.membership(self.gateway.address, member, list_id, account=ACCOUNT)
+
+    def answer(self, member: str, list_id: str = LIST) -> str:
+        """`check`, asked again while the store is too late for the gateway's deadline, as on a busy machine."""
+        states: list[str] = []
+
+        def has_answered() -> bool:
+            states.append(self.check(member, list_id))
+            return states[-1] not in _TOO_LATE
+
+        until(has_answered, what="an answer of the store")
+        return states[-1]
+
+    def wait_until_ready(self) -> None:
+        """Until both services have found the store: they say where they listen before that."""
+        ready = {"status": "ok"}
+        until(lambda: self.readiness() == (ready, ready), what="both services to be ready")
 
     def readiness(self) -> tuple[object, object]:
         """Of the gateway and of cohort-sync."""
@@ -78,8 +95,8 @@ def installed(directory: Path, store: Mapping[str, str]) -> Iterator[Installatio
 
 def tour(installation: Installation) -> None:
     """Everything once: pages, slices, a snapshot, aliases, a drain, an erasure, an archive, a deletion."""
-    service, heap, check = installation.service, installation.service.heap, installation.check
-    until(lambda: installation.readiness() == ({"status": "ok"}, {"status": "ok"}), what="both services to be ready")
+    service, heap, check = installation.service, installation.service.heap, installation.answer
+    installation.wait_until_ready()
 
     assert heap.sync(add=["ann", "bob"]).status_code == 200
     assert heap.sync(add=["cid"], remove=["bob"]).status_code == 200
@@ -100,7 +117,7 @@ def tour(installation: Installation) -> None:
     assert check("ann", "vwo:1") == "in"
     service.admin("PATCH", f"{path}/{LIST}", json={"aliases": []})
     service.admin("PATCH", f"{path}/heap_segment_7", json={"aliases": ["vwo:1"]})
-    until(lambda: check("cid", "vwo:1") == "not_in", seconds=2, what="the gateway to hear of the alias")
+    until(lambda: check("cid", "vwo:1") == "not_in", what="the gateway to hear of the alias")
     assert heap.sync(add=["dan"], task="snap", page=1, pages=2).status_code == 200
     assert installation.members() == {"ann", "cid"}
     assert heap.sync(add=["eve"], task="snap", page=2, pages=2).status_code == 200

@@ -91,6 +91,7 @@ def test_primaries_that_die_with_writes_their_replicas_lack(tmp_path: Path) -> N
         running_cluster(tmp_path / "nodes", replicas=3) as cluster,
         installed(tmp_path, cluster.settings) as installation,
     ):
+        installation.wait_until_ready()
         with PersistentSender(installation.service.heap) as sender:
             sender.wait_for(5)
             primary = cluster.primary_of(MEMBERS)
@@ -106,7 +107,7 @@ def test_primaries_that_die_with_writes_their_replicas_lack(tmp_path: Path) -> N
 
         # The one that tells the gateway of aliases: its subscription must find the new primary, too.
         change_aliases(installation, "vwo:1")
-        assert installation.check("member-7-19", "vwo:1") == "in"
+        assert installation.answer("member-7-19", "vwo:1") == "in"
         primary = cluster.primary_of(keys.CHANGES)
         assert primary is not replica
         primary.kill()

@@ -39,6 +39,7 @@ def test_everything_that_the_services_do(replicated: Replicated, tmp_path: Path)
 
 def test_a_master_that_dies_with_writes_its_replica_lacks(replicated: Replicated, tmp_path: Path) -> None:
     with installed(tmp_path, replicated.settings) as installation:
+        installation.wait_until_ready()
         with PersistentSender(installation.service.heap) as sender:
             sender.wait_for(5)
             master, replica = replicated.stores
@@ -55,6 +56,7 @@ def test_a_master_that_dies_with_writes_its_replica_lacks(replicated: Replicated
 def test_a_host_that_goes_silent(replicated: Replicated, tmp_path: Path) -> None:
     """The master and the Sentinel beside it answer nobody, and refuse nobody. Later they are back, out of date."""
     with installed(tmp_path, replicated.settings) as installation:
+        installation.wait_until_ready()
         with PersistentSender(installation.service.heap) as sender:
             sender.wait_for(5)
             master, replica = replicated.stores
