@@ -13,6 +13,8 @@ from tests.support.recording_server import RecordingServer, recording_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DEADLINE = 20_000  # milliseconds; what is no test of deadlines waits for a busy machine
+
 
 class Connect(Protocol):
     def __call__(self, address: str | None = None, /, **options: Any) -> Client: ...
@@ -44,6 +46,7 @@ def connect(server: RecordingServer, said: list[str]) -> Iterator[Connect]:
             "sdk_key": SDK_KEY,
             "gateway_service": address or server.address,
             "logger": {"transport": log},
+            "deadline": _DEADLINE,
         }
         made.append(init(ours | options))
         return made[-1]
