@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import re
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.ports import free_ports
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ def program(name: str) -> str:
     return path
 
 
-def nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
-    """The command of nginx on the example, a line that it prints once it serves, its addresses."""
+def nginx(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
+    """The command of nginx on the example, at these ports."""
     nginx, openssl = program("nginx"), program("openssl")
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=heap.example.com", "-days", "2"]
     subprocess.run([openssl, *request, "-out", certificate, "-keyout", key], check=True, capture_output=True)
-    plain, secure = free_ports(2)
     site = (EXAMPLES / "nginx.conf").read_text()
     for pattern, replacement in (
         (r"listen \[::\]:\d+.*\n", "\n"),
@@ -46,6 +45,7 @@ def nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
         (r"/etc/letsencrypt/live/heap\.example\.com/fullchain\.pem", str(certificate)),
         (r"/etc/letsencrypt/live/heap\.example\.com/privkey\.pem", str(key)),
         (r"/var/log/nginx/cohort-gateway\.log", str(directory / "access.log")),
+        (r"/var/log/nginx/error\.log", "stderr"),
         (r"127\.0\.0\.1:8001", f"127.0.0.1:{backend}"),
         (r"127\.0\.0\.1:8003", f"127.0.0.1:{backend}"),
     ):
@@ -62,30 +62,29 @@ def nginx(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "warn" not in checked.stderr
-    return command, "OS: ", f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{plain}"
+    return command
 
 
-def caddy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
-    """As for nginx, but without TLS, for which Caddy would ask an authority on the internet."""
+def caddy(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
+    """As for nginx, with certificates of Caddy's own authority in place of one on the internet."""
     caddy = program("caddy")
-    [port] = free_ports(1)
     site = (EXAMPLES / "Caddyfile").read_text()
+    ports = [f"http_port {plain}", f"https_port {secure}"]
+    options = ["admin off", "default_bind 127.0.0.1", "local_certs", "skip_install_trust", *ports]
     for old, new in (
-        ("\nheap.example.com {", f"\nhttp://127.0.0.1:{port} {{"),
+        ("\n{\n", "\n{\n\t" + "\n\t".join(options) + "\n"),
         ("127.0.0.1:8001", f"127.0.0.1:{backend}"),
         ("127.0.0.1:8003", f"127.0.0.1:{backend}"),
     ):
         assert old in site, f"Caddyfile has changed: no {old!r}"
         site = site.replace(old, new)
-    (directory / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https off\n}\n" + site)
-    command = [caddy, "run", "--adapter", "caddyfile", "--config", str(directory / "Caddyfile")]
-    return command, "serving initial configuration", f"http://127.0.0.1:{port}", ""
+    (directory / "Caddyfile").write_text(site)
+    return [caddy, "run", "--adapter", "caddyfile", "--config", str(directory / "Caddyfile")]
 
 
-def haproxy(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
-    """HAProxy as it passes on everything, and shares its connections as freely as it can."""
-    haproxy = program("haproxy")
-    [port] = free_ports(1)
+def haproxy(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
+    """HAProxy as it passes on everything, without TLS, and shares its connections as freely as it can."""
+    del secure
     (directory / "haproxy.cfg").write_text(
         f"""
 defaults
@@ -94,32 +93,28 @@ defaults
     timeout client 30s
     timeout server 30s
 frontend public
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{plain}
     default_backend receiver
 backend receiver
     http-reuse always
     server receiver 127.0.0.1:{backend}
 """
     )
-    return [haproxy, "-V", "-f", str(directory / "haproxy.cfg")], "", f"http://127.0.0.1:{port}", ""
+    return [program("haproxy"), "-db", "-f", str(directory / "haproxy.cfg")]
 
 
 @contextlib.contextmanager
-def running(command: list[str], ready: str, directory: Path) -> Iterator[None]:
-    """The program, from the line that says `ready` on. What it says later is read too, or its pipe would fill."""
+def running(command: list[str], directory: Path) -> Iterator[list[str]]:
+    """What the program writes to its standard error, line by line while it runs."""
+    said: list[str] = []
     home = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(directory))
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ) | home) as process:
         assert process.stderr is not None
+        reader = threading.Thread(target=collections.deque, args=(map(said.append, process.stderr), 0), daemon=True)
+        reader.start()
         try:
-            said: list[str] = []
-            for line in process.stderr:
-                said.append(line)
-                if ready in line:
-                    break
-            else:
-                pytest.fail("".join(said))
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield
+            yield said
         finally:
             process.terminate()
             process.wait(_STOP_SECONDS)
+            reader.join(_STOP_SECONDS)

@@ -83,7 +83,8 @@ def balancer(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
         f"http {{\naccess_log off;\n{temporary}include {tmp_path}/site.conf;\n}}\n"
     )
     command = [nginx, "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    with running(command, "OS: ", tmp_path):
+    with running(command, tmp_path) as said:
+        until(lambda: any("OS: " in line for line in said), what="nginx to serve")
         yield f"http://127.0.0.1:{front}", ports
 
 

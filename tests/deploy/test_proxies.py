@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ import pytest
 from foundation.settings import MEBIBYTE
 from tests.deploy.proxies import caddy, nginx, running
 from tests.support import http
+from tests.support.ports import free_ports
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,16 +50,24 @@ HIDDEN = (
     "/healthz%2f..%2fmetrics",
     "/healthz;/metrics",
 )
+HOST = "heap.example.com"
 LARGEST = 64 * MEBIBYTE
+_START_SECONDS = 30
 
 
 class Backend(BaseHTTPRequestHandler):
-    """Stands for the public ports: it refuses large bodies unread. But it knows every path, and tells it."""
+    """Stands for the public ports: it refuses large bodies unread. But it knows every path, and tells it.
+
+    A path with `hang_up` is not answered.
+    """
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str, str, str, str]]] = []
 
     def do_GET(self) -> None:
+        if "hang_up" in self.path:
+            self.close_connection = True
+            return
         length = int(self.headers.get("Content-Length", 0))
         if length > LARGEST:
             self.close_connection = True
@@ -80,16 +91,31 @@ class Backend(BaseHTTPRequestHandler):
 
 @dataclass
 class Proxy:
-    """A running proxy; `plain` is its address without TLS, where it has one."""
+    """A running proxy with its ports, one of them without TLS."""
 
-    url: str
-    plain: str | None
+    port: int
+    plain_port: int
     directory: Path
+    said: list[str]  # what it wrote to its standard error
     backend: list[tuple[str, str, str, str]]
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def request(
+        self, method: str, path: str, *, tls: bool = True, headers: dict[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
         # The path goes out as it stands: httpx itself would resolve its dots.
-        return http.request(method, httpx.URL(self.url).copy_with(raw_path=path.encode()), **options)
+        url = httpx.URL(f"https://127.0.0.1:{self.port}" if tls else f"http://127.0.0.1:{self.plain_port}")
+        named = {"headers": {"Host": HOST} | (headers or {}), "extensions": {"sni_hostname": HOST}}
+        return http.request(method, url.copy_with(raw_path=path.encode()), **named, **options)
+
+    def serves(self) -> bool:
+        try:
+            return self.request("GET", "/").status_code == 404
+        except httpx.ConnectError:
+            return False
+
+    def logs(self) -> str:
+        access_log = self.directory / "access.log"
+        return "".join(self.said) + (access_log.read_text() if access_log.exists() else "")
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy"])
@@ -99,9 +125,12 @@ def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     try:
         make = nginx if request.param == "nginx" else caddy
-        command, ready, url, plain = make(directory, backend.server_port)
-        with running(command, ready, directory):
-            yield Proxy(url, plain or None, directory, Backend.seen)
+        secure, plain = free_ports(2)
+        command = make(directory, backend.server_port, secure, plain)
+        with running(command, directory) as said:
+            served = Proxy(secure, plain, directory, said, Backend.seen)
+            until(served.serves, seconds=_START_SECONDS, what=f"{request.param} to serve")
+            yield served
     finally:
         backend.shutdown()
         backend.server_close()
@@ -149,18 +178,14 @@ def test_a_larger_body_is_refused(proxy: Proxy) -> None:
 
 
 def test_nothing_goes_through_without_tls(proxy: Proxy) -> None:
-    if proxy.plain is None:
-        pytest.skip("Caddy runs without TLS here")
-    plain = Proxy(proxy.plain, None, proxy.directory, proxy.backend)
     for path in EXPOSED:
-        assert plain.request("GET", path).status_code == 404
+        assert proxy.request("GET", path, tls=False).status_code == 404
     assert proxy.backend == []
 
 
-def test_access_log_holds_no_query(proxy: Proxy) -> None:
-    if proxy.plain is None:
-        pytest.skip("Caddy writes no access log here")
-    proxy.request("GET", "/connect/heap/callback?code=the-secret-code")
-    log = (proxy.directory / "access.log").read_text()
-    assert "/connect/heap/callback 200" in log
-    assert "the-secret-code" not in log
+@pytest.mark.parametrize(("more", "status_code"), [("", 200), ("&hang_up", 502)])
+def test_no_log_holds_a_query(proxy: Proxy, more: str, status_code: int) -> None:
+    path = "/connect/heap/callback"
+    assert proxy.request("GET", f"{path}?code=the-secret-code{more}").status_code == status_code
+    until(lambda: re.search(rf"{path}.*\b{status_code}\b", proxy.logs()) is not None, what="the access log")
+    assert "the-secret-code" not in proxy.logs()

@@ -6,12 +6,15 @@ import contextlib
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
+import httpx
 import pytest
 
+from cohort_sync.signature import HEADER
 from tests.deploy.proxies import caddy, haproxy, nginx, running
-from tests.framing.ports import SECRET, TOKEN
+from tests.deploy.test_proxies import HOST
+from tests.framing.ports import SECRET, TOKEN, push
 from tests.support import http
-from tests.support.heap import Heap
+from tests.support.ports import free_ports
 from tests.support.processes import cohort_sync, running_store, wait_until_recovered
 from tests.support.raw_http import connection, read_answer
 from tests.support.waiting import until
@@ -34,19 +37,49 @@ _ROUNDS = 5
 class Site(NamedTuple):
     """A proxy in front of a receiver."""
 
-    url: str
+    scheme: str
+    port: int
     receiver: Program
 
+    @property
+    def host(self) -> str:
+        return HOST if self.scheme == "https" else f"127.0.0.1:{self.port}"
 
-def _listens(url: str) -> bool:
-    with contextlib.suppress(ConnectionRefusedError), connection(url.replace("https", "http")):
-        return True
-    return False
+    def attack(self, *headers: bytes, body: bytes, target: bytes) -> None:
+        """Send what a stranger may, without any secret; see it answered, or the connection closed."""
+        lines = [b"POST " + target + b" HTTP/1.1", b"Host: " + self.host.encode(), b"Content-Length: %d" % len(body)]
+        with connection(f"http://127.0.0.1:{self.port}") as plain, self._encrypted(plain) as peer:
+            peer.sendall(b"\r\n".join([*lines, *headers, b"", b""]))
+            peer.sendall(body)
+            read_answer(peer)
+
+    def _encrypted(self, plain: socket.socket) -> socket.socket:
+        if self.scheme == "http":
+            return plain
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(plain, server_hostname=HOST)
+
+    def push(self, member: str) -> httpx.Response:
+        """As Heap does."""
+        body, signature = push(member)
+        return http.post(
+            f"{self.scheme}://127.0.0.1:{self.port}/webhooks/heap",
+            content=body,
+            headers={"Host": self.host, HEADER: signature},
+            extensions={"sni_hostname": HOST},
+        )
+
+    def serves(self) -> bool:
+        try:
+            return self.push("the-first-one").status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
 
 
-def _caddy_as_it_comes(directory: Path, backend: int) -> tuple[list[str], str, str, str]:
+def _caddy_as_it_comes(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
     """Caddy on a configuration of somebody who never heard of the header."""
-    made = caddy(directory, backend)
+    made = caddy(directory, backend, secure, plain)
     file = directory / "Caddyfile"
     assert "request_header -Upgrade" in file.read_text()
     file.write_text(file.read_text().replace("request_header -Upgrade", ""))
@@ -61,27 +94,14 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         settings = {"REDIS_URL": store.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": TOKEN}
         receiver = stack.enter_context(cohort_sync(directory, settings))
         wait_until_recovered(receiver)
-        command, ready, url, _ = request.param(directory, int(receiver.addresses[0].rpartition(":")[2]))
-        stack.enter_context(running(command, ready, directory))
-        until(lambda: _listens(url), what=f"{command[0]} to listen")
-        yield Site(url, receiver)
+        secure, plain = free_ports(2)
+        command = request.param(directory, int(receiver.addresses[0].rpartition(":")[2]), secure, plain)
+        stack.enter_context(running(command, directory))
+        scheme, port = ("http", plain) if request.param is haproxy else ("https", secure)
+        found = Site(scheme, port, receiver)
+        until(found.serves, seconds=30, what=f"{command[0]} to serve")
+        yield found
         receiver.kill()
-
-
-def attack(url: str, *headers: bytes, body: bytes, target: bytes = b"/webhooks/heap") -> None:
-    """Send what a stranger may, without any secret; see it answered, or the connection closed."""
-    scheme, _, place = url.partition("://")
-    lines = [b"POST " + target + b" HTTP/1.1", b"Host: " + place.encode(), b"Content-Length: %d" % len(body), *headers]
-    with connection(f"http://{place}") as plain, _encrypted(plain) if scheme == "https" else plain as peer:
-        peer.sendall(b"\r\n".join([*lines, b"", b""]))
-        peer.sendall(body)
-        read_answer(peer)
-
-
-def _encrypted(plain: socket.socket) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context.wrap_socket(plain, server_hostname="heap.example.com")
 
 
 ATTACKS = {
@@ -97,11 +117,10 @@ ATTACKS = {
 @pytest.mark.parametrize("target", [b"/webhooks/heap", b"/healthz"])
 def test_the_next_push_arrives(site: Site, headers: tuple[bytes, ...], body: bytes, target: bytes) -> None:
     """Heap's page is answered 200 for what it is, and its members are in the list."""
-    heap = Heap(site.url, secret=SECRET)
     for number in range(_ROUNDS):
         member = f"member-{number}-{hash((headers, body, target))}"
-        attack(site.url, *headers, body=body, target=target)
-        assert heap.sync([member]).status_code == 200
+        site.attack(*headers, body=body, target=target)
+        assert site.push(member).status_code == 200
         asked = {"account": "123456", "list": "heap_premium_users", "id": member}
         answer = http.post(
             f"{site.receiver.addresses[1]}/admin/api/v1/check",
