@@ -100,12 +100,14 @@ def data_dir(image: Image) -> Iterator[Path]:
         yield path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["cohort-gateway", "cohort-sync", "heap-export"])
 def test_programs_of_the_built_wheel_run(image: Image, program: str) -> None:
     status, output = image.run([program, "--help"])
     assert (status, "serve" in output) == (0, True), output
 
 
+@pytest.mark.slow
 def test_health_check_tells_a_running_gateway_from_a_stopped_one(image: Image, data_dir: Path) -> None:
     assert image.stage.command == ["cohort-gateway", "serve"]
     # What differs from the image: loopback instead of every address, a free port, `/data` where this test may write.
@@ -126,6 +128,7 @@ def test_health_check_tells_a_running_gateway_from_a_stopped_one(image: Image, d
     assert image.run(image.stage.health_check, PORT=port)[0] != 0
 
 
+@pytest.mark.slow
 def test_health_check_fails_on_another_answer_than_200(image: Image) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         check = image.start(image.stage.health_check, PORT=str(server.getsockname()[1]))
@@ -138,6 +141,7 @@ def test_health_check_fails_on_another_answer_than_200(image: Image) -> None:
             check.stdout.close()
 
 
+@pytest.mark.slow
 def test_image_generates_its_secrets_as_an_ordinary_user(image: Image, data_dir: Path) -> None:
     code = "from foundation.secrets import read_or_create_secret as make; from pathlib import Path; import os; "
     status, output = image.run(
@@ -151,12 +155,14 @@ def test_image_generates_its_secrets_as_an_ordinary_user(image: Image, data_dir:
     assert status != 0, "the user of the image can write where it should not"
 
 
+@pytest.mark.slow
 def test_no_tool_that_builds_or_installs_stays(image: Image) -> None:
     for module in ("pip", "setuptools", "hatchling", "editables"):
         assert image.run(["python", "-c", f"import {module}"])[0] != 0, module
     assert not list(image.programs.glob("pip*"))
 
 
+@pytest.mark.slow
 def test_wheel_holds_our_packages_with_their_types_and_nothing_else(image: Image) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
