@@ -37,7 +37,9 @@ _OS_NAMES = {"Mac OS X": "macOS"}
 _DESKTOP_OS = frozenset(
     ("Windows", "Mac OS X", "Linux", "Chrome OS", "Ubuntu", "Fedora", "Debian", "FreeBSD", "OpenBSD", "NetBSD")
 )
-_TABLET = re.compile(r"iPad|Tablet|Kindle|Nexus (?:7|9|10)\b", re.IGNORECASE)
+# Amazon's tablets by their models (KFTT), and by their browser, which says `Mobile`; its one phone had that, too.
+_TABLET = re.compile(r"iPad|Tablet|Kindle|Nexus (?:7|9|10)\b|; KF[A-Z]{2,6}\b|\bSilk/", re.IGNORECASE)
+_FIRE_PHONE = "SD4930"
 _MOBILE = re.compile(r"Mobi|iPhone|iPod|Phone|BlackBerry|Opera Mini", re.IGNORECASE)
 _TELEVISION = re.compile(r"TV|AFT[A-Z]|BRAVIA|Roku", re.ASCII)
 
@@ -94,7 +96,7 @@ def _device_type(user_agent: str, os: OS | None, device: Device | None) -> str |
     family = os.family if os else None
     if _TELEVISION.search(user_agent) or (device and device.family == "Spider"):
         return None
-    if _TABLET.search(user_agent) or (device and device.family == "iPad"):
+    if (_TABLET.search(user_agent) and _FIRE_PHONE not in user_agent) or (device and device.family == "iPad"):
         return "tablet"
     if _MOBILE.search(user_agent):
         return "mobile"

@@ -28,6 +28,21 @@ PIXEL = (
 )
 GALAXY_TAB = PIXEL.replace("Pixel 7", "SM-X700").replace("Mobile ", "")
 FIREFOX_TABLET = "Mozilla/5.0 (Android 13; Tablet; rv:121.0) Gecko/121.0 Firefox/121.0"
+KINDLE_FIRE = (
+    "Mozilla/5.0 (Linux; U; Android 4.0.3; en-us; KFTT Build/IML74K) AppleWebKit/535.19 (KHTML, like Gecko) "
+    "Silk/2.1 Mobile Safari/535.19 Silk-Accelerated=true"
+)
+FIRE_MAX = (
+    "Mozilla/5.0 (Linux; Android 11; KFSNWI) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Silk/120.1.1 like Chrome/120.0.6099.230 Mobile Safari/537.36"
+)
+FIRE_AS_DESKTOP = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Silk/120.1.1 like Chrome/120.0.6099.230 Safari/537.36"
+)
+FIRE_PHONE = KINDLE_FIRE.replace("KFTT", "SD4930UR")
+FIRE_TV = FIRE_MAX.replace("KFSNWI", "AFTMM")
+APP_ON_A_FIRE = "Dalvik/2.1.0 (Linux; U; Android 9; KFONWI Build/PS7331)"
 APP_ON_A_PHONE = "Dalvik/2.1.0 (Linux; U; Android 12; SM-G991B Build/SP1A)"
 CHROMEBOOK = MAC.replace("Macintosh; Intel Mac OS X 10_15_7", "X11; CrOS x86_64 14541.0.0")
 TELEVISION = "Mozilla/5.0 (SMART-TV; LINUX; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) TV Safari/537.36"
@@ -91,6 +106,13 @@ def test_rubbish_and_nothing_get_versions_that_are_empty(gateway: Program, query
         (IPAD, "tablet", "iPad"),
         (GALAXY_TAB, "tablet", "SM-X700"),
         (FIREFOX_TABLET, "tablet", "Generic Tablet"),
+        (KINDLE_FIRE, "tablet", "Kindle Fire HD"),
+        (FIRE_MAX, "tablet", "Kindle"),
+        (PIXEL.replace("Pixel 7", "KFRAWI"), "tablet", "KFRAWI"),
+        (FIRE_AS_DESKTOP, "tablet", "Kindle"),
+        (APP_ON_A_FIRE, "tablet", "KFONWI"),
+        (FIRE_PHONE, "mobile", "Kindle"),
+        (FIRE_TV, None, "Kindle"),
         (TELEVISION, None, "Samsung SMART-TV"),
         (CRAWLER, None, "Spider"),
         ("curl/8.0", None, None),
@@ -100,6 +122,12 @@ def test_device_types(user_agents: UserAgents, user_agent: str, kind: str | None
     described = user_agents.describe(user_agent)
     assert described.get("device_type") == kind
     assert described.get("device") == device
+
+
+def test_a_kindle_fire_is_a_tablet(gateway: Program) -> None:
+    """Its browser says `Mobile`, as those of phones do."""
+    answer = ask(gateway, str(httpx.QueryParams(userAgent=KINDLE_FIRE)))
+    assert answer.json()["userAgent"]["device_type"] == "tablet"
 
 
 def test_what_is_unknown_is_left_out_but_for_the_versions(user_agents: UserAgents) -> None:
