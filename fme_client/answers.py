@@ -30,8 +30,6 @@ _DETAILS_SHARE = 0.5  # of the time that is left: what a list check needs must r
 _AT_ONCE = 16  # questions of all calls that ask several
 _GRACE = 0.005  # seconds for a worker to tell that its deadline has passed
 _OK = 200
-# What says that the server does not answer at all. Anything that it does answer, however wrong, costs no time.
-_SILENCE = {"deadline", "unreachable", "name", "cut_off", "tls", "failed"}
 
 
 class Gateway:
@@ -58,17 +56,11 @@ class Gateway:
             if isinstance(question, InList):
                 self._log.complain("no_gateway", "a rule names a list, and only a gateway knows lists: false")
             return question.unanswered
-        breaker = self._breakers[type(question)]
-        if not breaker.allows():
-            self._log.complain("paused", "the gateway did not answer lately and is not asked for a moment: false")
-            return question.unanswered
+        request = self._request(question)
         try:
-            answer = self._transport.fetch(self._request(question), deadline)
-            breaker.succeeded()
+            answer = self._breakers[type(question)].call(partial(self._transport.fetch, request, deadline))
             return _is_true(answer) if isinstance(question, InList) else _details(answer)
         except NetworkError as error:
-            if error.kind in _SILENCE:
-                breaker.failed()
             return self._nothing(question, error)
 
     def close(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import requests
-import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 
 from fme_client.connections import BoundedAdapter, begin, remaining
@@ -85,6 +86,7 @@ class Transport:
         self._connecting = Workers(CONNECTING, name="fme-client-connecting")
         self._session = requests.Session()
         self._session.trust_env = False  # or it would read files and variables with each request
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # or it would keep all that come
         if proxies:
             self._session.proxies.update(get_environ_proxies(base))
         certificates = os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
@@ -95,6 +97,8 @@ class Transport:
 
         Raises `NetworkError`, at the deadline at the latest.
         """
+        if deadline <= time.monotonic():
+            raise NetworkError("no_time", "the deadline had passed before the server was asked")
         begin(deadline, self._connecting)
         try:
             prepared = request.prepared(self.base)
@@ -124,7 +128,7 @@ class Transport:
                 verify=True,
             ) as response:
                 body = response.raw.read(limit + 1, decode_content=True)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - two libraries read here what a server may send, which is anything
             raise named(error) from None  # its text holds the URL, and that the user's data
         if response.headers.get(_WISH[0]) == _WISH[1]:
             self.wants_user_ids = True
