@@ -13,17 +13,18 @@ import ssl
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from fme_client.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from fme_client.workers import Workers
@@ -46,7 +47,11 @@ def begin(deadline: float, connecting: Workers) -> None:
 
 def remaining() -> float:
     """Seconds that are left of this thread's request. Raises `TimeoutError` where there are none."""
-    seconds = _here.deadline - time.monotonic()
+    return _seconds_until(_here.deadline)
+
+
+def _seconds_until(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
     return seconds
@@ -64,32 +69,57 @@ class _TlsSocket(ssl.SSLSocket):
         return super().recv_into(*arguments)
 
 
-def _connect(connect: Callable[[], socket.socket]) -> socket.socket:
+def _connect(connection: HTTPConnection) -> socket.socket:
     """A connected socket, made in a thread that is left behind at the deadline."""
-    future = _here.connecting.submit(connect)
+    future = _here.connecting.submit(partial(_open, connection, _here.deadline))
     try:
-        made = future.result(timeout=remaining())
-    except TimeoutError:
-        future.add_done_callback(_close)
+        connected = future.result(timeout=remaining())
+    except BaseException:
+        if not future.cancel():
+            future.add_done_callback(_close)
         raise
-    connected = _Socket(fileno=made.detach())
     connected.settimeout(max(_here.deadline - time.monotonic(), 0.001))  # holds for a whole handshake of TLS
     return connected
 
 
-def _close(future: Future[socket.socket]) -> None:
+def _open(connection: HTTPConnection, deadline: float) -> _Socket:
+    """A socket connected to the first address of the host that takes it; none is tried after the deadline."""
+    host = connection._dns_host  # noqa: SLF001 - `host` is without the dot at its end, which look-ups heed
+    try:
+        addresses = socket.getaddrinfo(host.strip("[]"), connection.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameResolutionError(host, connection, error) from error
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, address in addresses:
+        opened = _Socket(family, kind, protocol)
+        try:
+            for option in connection.socket_options or ():
+                opened.setsockopt(*option)
+            opened.settimeout(_seconds_until(deadline))
+            opened.connect(address)
+        except OSError as error:
+            opened.close()
+            failure = error
+        else:
+            return opened
+    if isinstance(failure, TimeoutError):
+        raise failure
+    raise NewConnectionError(connection, str(failure)) from failure
+
+
+def _close(future: Future[_Socket]) -> None:
     if future.exception() is None:
         future.result().close()
 
 
 class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        return _connect(super()._new_conn)
+        return _connect(self)
 
 
 class _TlsConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
-        return _connect(super()._new_conn)
+        return _connect(self)
 
 
 class _Idle(queue.LifoQueue[Any]):
