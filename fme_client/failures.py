@@ -1,9 +1,11 @@
-"""What went wrong with a request. Errors of `requests` hold the URL, and that holds a user's data: ours don't."""
+"""What went wrong, without a user's data: errors of `requests`, say, hold the URL."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+import traceback
+from pathlib import Path
 
 import requests
 import urllib3
@@ -30,6 +32,15 @@ def named(error: Exception) -> NetworkError:
         if any(isinstance(cause, classes) for cause in causes):
             return NetworkError(kind, message)
     return NetworkError("failed", f"the request failed ({type(error).__name__})")
+
+
+UNFORESEEN = "unforeseen"  # kind of a `NetworkError` that is a fault of ours
+
+
+def unforeseen(error: BaseException) -> str:
+    """An error that is nobody's intention, as its type and place: its text may hold a user's data."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"{UNFORESEEN} {type(error).__name__}" + "".join(f" at {Path(at.filename).name}:{at.lineno}" for at in last)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

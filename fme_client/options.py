@@ -18,6 +18,7 @@ FlushCallback = Callable[[Exception | None, dict[str, Any]], object]
 
 VWO: Final = "https://dev.visualwebsiteoptimizer.com"
 MOST_EVENTS_PER_REQUEST: Final = 5000  # VWO's own limit
+LONGEST_SECONDS: Final = 30 * 86400  # of any wait; some systems know none beyond 49 days
 
 _ELSEWHERE = {
     "client_storage": "it is for browsers",
@@ -112,7 +113,7 @@ def _account(value: object) -> str:
 
 
 def _milliseconds(least: float) -> Read[float]:
-    read = number(least, "milliseconds")
+    read = number(least, "milliseconds", most=LONGEST_SECONDS * 1000)
     return lambda value: read(value) / 1000
 
 
@@ -157,7 +158,7 @@ def _integrations(value: object) -> Callback | None:
 def _batch(value: object) -> BatchEventData:
     fields = Fields(value, "batch_event_data.")
     events = fields.take("events_per_request", whole(1, "events"), None)
-    seconds = fields.take("request_time_interval", number(1, "seconds"), None)
+    seconds = fields.take("request_time_interval", number(1, "seconds", most=LONGEST_SECONDS), None)
     callback = fields.take("flush_callback", function, None)
     fields.nothing_else({})
     if events is None and seconds is None:
@@ -174,7 +175,7 @@ def _retry(value: object) -> RetryConfig:
     found = RetryConfig(
         should_retry=fields.take("should_retry", flag, default.should_retry),
         max_retries=fields.take("max_retries", whole(1, "retries"), default.max_retries),
-        initial_delay=fields.take("initial_delay", number(1, "seconds"), default.initial_delay),
+        initial_delay=fields.take("initial_delay", number(1, "seconds", most=LONGEST_SECONDS), default.initial_delay),
         backoff_multiplier=fields.take("backoff_multiplier", number(2, "times"), default.backoff_multiplier),
     )
     fields.nothing_else({})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -68,7 +69,7 @@ class Fields:
 
 def kind_of(value: object) -> str:
     """The type of a value, for a message that must not show the value."""
-    if value == "":
+    if isinstance(value, str) and not value:
         return "an empty string"
     return "None" if value is None else type(value).__name__
 
@@ -85,12 +86,13 @@ def flag(value: object) -> bool:
     return value
 
 
-def number(least: float, unit: str) -> Read[float]:
-    """A number of at least so many; `unit` is part of the message."""
+def number(least: float, unit: str, *, most: float = sys.float_info.max) -> Read[float]:
+    """A number within these bounds; `unit` is part of the message."""
+    bounds = f"{least:g} or more" + (f", {most:.0f} at most" if most < sys.float_info.max else "")
 
     def read(value: object) -> float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value < float("inf"):
-            raise Wrong(f"must be a number of {unit}, {least:g} or more, not {value!r}")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+            raise Wrong(f"must be a number of {unit}, {bounds}, not {value!r}")
         return value
 
     return read

@@ -7,9 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from fme_client.background import keep_going, start
 from fme_client.errors import FmeClientError, NetworkError
 from fme_client.evaluation import Settings, SettingsError
+from fme_client.failures import unforeseen
 from fme_client.identity import NAME, VERSION
+from fme_client.options import LONGEST_SECONDS
 from fme_client.transport import Request
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class SettingsKeeper:
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._retry = _FIRST_RETRY
         if current is not None:
             self._ready.set()
 
@@ -58,8 +62,7 @@ class SettingsKeeper:
         if self._thread is None:
             with self._lock:
                 if self._thread is None and not self._stop.is_set():
-                    self._thread = threading.Thread(target=self._poll, name="fme-client-settings", daemon=True)
-                    self._thread.start()
+                    self._thread = start(self._run, name="fme-client-settings")
 
     def wait(self, timeout: float) -> bool:
         """Whether there are settings, after `timeout` seconds at most."""
@@ -112,29 +115,36 @@ class SettingsKeeper:
             parameters["s"] = "prod"
         return Request(_PULLED if pulled else _POLLED, parameters)
 
-    def _poll(self) -> None:
-        retry = _FIRST_RETRY
-        while True:
-            if self.current is None:
-                self._try()
-                delay, retry = retry, min(2 * retry, _LONGEST_RETRY)
-            if self.current is not None:
-                delay = self._interval()
-            if self._stop.wait(delay):
-                return
-            if self.current is not None:
-                self._try()
+    def _run(self) -> None:
+        keep_going(self._poll, what="settings", log=self._log, pause=self._stop.wait)
+
+    def _poll(self) -> bool:
+        """Try once, and wait; False at the end."""
+        if self.current is None:
+            self._try()
+        delay = self._interval()
+        if self.current is None:
+            delay, self._retry = self._retry, min(2 * self._retry, _LONGEST_RETRY)
+        if self._stop.wait(delay):
+            return False
+        if self.current is not None:
+            self._try()
+        return True
 
     def _try(self) -> None:
         try:
             if self.fetch():
                 self._log.info("settings: new ones are in use")
+            return
         except (FmeClientError, SettingsError) as error:
-            kept = "the last good ones stay in use" if self.current else "every flag is off until there are some"
-            self._log.complain("settings", f"settings could not be fetched, {kept}: {error}")
+            why = str(error)
+        except Exception as error:  # noqa: BLE001 - what the server sends may be anything
+            why = unforeseen(error)
+        kept = "the last good ones stay in use" if self.current else "every flag is off until there are some"
+        self._log.complain("settings", f"settings could not be fetched, {kept}: {why}")
 
     def _interval(self) -> float:
         if self._options.poll_interval is not None:
             return self._options.poll_interval
         named = self.current.poll_interval if self.current else None
-        return max(named / 1000, LEAST_POLL_SECONDS) if named else POLL_SECONDS
+        return max(min(named, LONGEST_SECONDS * 1000) / 1000, LEAST_POLL_SECONDS) if named else POLL_SECONDS

@@ -12,6 +12,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fme_client.background import start
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,7 +39,7 @@ class Workers:
         with self._lock:
             if self._idle:
                 self._idle -= 1
-            elif self._threads < self._most and self._start():
+            elif self._threads < self._most and start(self._serve, name=self._name):
                 self._threads += 1
             elif self._threads:
                 self._backlog += 1
@@ -53,13 +55,6 @@ class Workers:
             for _ in range(self._threads):
                 self._tasks.put(None)
             self._threads = self._idle = 0
-
-    def _start(self) -> bool:
-        try:
-            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
-        except RuntimeError:
-            return False
-        return True
 
     def _serve(self) -> None:
         while (task := self._tasks.get()) is not None:
