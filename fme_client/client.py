@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fme_client import living
 from fme_client.contexts import read_context, read_id
 from fme_client.errors import ContextError, FmeClientError, OptionError
 from fme_client.evaluation import SettingsError, decide
+from fme_client.failures import unforeseen
 from fme_client.flag import Flag
 from fme_client.options import read_options
 from fme_client.parts import Parts
 from fme_client.reading import kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from fme_client.evaluation import Context, Decision, Settings
@@ -57,7 +61,7 @@ class Client:
             except SettingsError as error:
                 raise OptionError(f"settings can't be used: {error}") from error
         living.add(self)
-        self._parts.settings.start()
+        self._parts.start()
         if not self._parts.settings.wait(options.init_timeout):
             self._log.complain("not_ready", "no settings yet: every flag is off until they come")
 
@@ -68,12 +72,12 @@ class Client:
 
     def wait_until_ready(self, timeout: float) -> bool:
         """Wait for settings, `timeout` seconds at most; whether there are some."""
-        self._parts.settings.start()
+        self._parts.start()
         return self._parts.settings.wait(timeout)
 
     @property
     def dropped_events(self) -> Mapping[str, int]:
-        """How many events were lost, by reason: `queue_full`, `undeliverable`, `refused`, `closed`."""
+        """How many were lost, by reason: `queue_full`, `undeliverable`, `refused`, `closed`, `unserialisable`."""
         return self._parts.events.dropped
 
     @property
@@ -99,21 +103,13 @@ class Client:
         Each membership is asked once, and what several flags want to know is asked at the same time.
         """
         deadline = time.monotonic() + self._options.deadline
-        keys: list[str] = []
-        try:
-            keys = _keys(feature_keys)
+        flags: dict[str, Flag] = {}
+        with self._logged("get_flag", "; the flag is off"):
+            flags = dict.fromkeys(_keys(feature_keys), Flag())
             settings, user = self._begin(context, deadline)
-            decisions = self._decide(settings, keys, user, deadline)
-        except FmeClientError as error:
-            self._log.complain(f"get_flag_{error}", f"get_flag: {error}; the flag is off")
-            return {key: Flag() for key in keys}
-        except Exception as error:  # noqa: BLE001 - a flag must come out, whatever the context and the settings hold
-            self._log.complain(f"get_flag_{kind_of(error)}", f"get_flag: {kind_of(error)}; the flag is off")
-            return {key: Flag() for key in keys}
-        self._wait_for_events()
-        return {
-            key: Flag(enabled=decided.is_enabled, variables=decided.variables) for key, decided in decisions.items()
-        }
+            for key, decision in self._decide(settings, flags, user, deadline).items():
+                flags[key] = Flag(enabled=decision.is_enabled, variables=decision.variables)
+        return flags
 
     def track_event(
         self,
@@ -125,7 +121,8 @@ class Client:
 
         It is taken where a metric of some flag has this name.
         """
-        try:
+        taken = False
+        with self._logged("track_event"):
             settings, user = self._begin(context)
             if not isinstance(event_name, str):
                 raise ContextError(f"event_name must be a string, not {kind_of(event_name)}")
@@ -133,12 +130,12 @@ class Client:
                 raise ContextError("event_name is not the name of any flag's metric: check it in VWO's dashboard")
             if not isinstance(event_properties, (Mapping, type(None))):
                 raise ContextError(f"event_properties must be a mapping, not {kind_of(event_properties)}")
-            self._send(self._parts.payloads.custom_event(user, event_name, event_properties or {}))
-        except FmeClientError as error:
-            self._log.complain(f"track_event_{error}", f"track_event: {error}")
-            return {str(event_name): False}
-        self._call_back({"eventName": event_name, "api": "trackEvent"})
-        return {event_name: True}
+            write = partial(self._parts.payloads.custom_event, user, event_name, event_properties or {})
+            taken = self._put("track_event", write)
+            if taken:
+                self._wait_for_events()
+                self._call_back(lambda: {"eventName": event_name, "api": "trackEvent"})
+        return {event_name if isinstance(event_name, str) else kind_of(event_name): taken}
 
     @overload
     def set_attribute(self, attribute: str, value: Attribute, context: Mapping[str, Any] | Context, /) -> bool: ...
@@ -148,43 +145,38 @@ class Client:
 
     def set_attribute(self, attribute: Any, value: Any, context: Any = None, /) -> bool:
         """Tell VWO one attribute of a user, or several as a mapping; whether it was taken."""
-        who = context or value if isinstance(attribute, Mapping) else context
-        try:
-            settings, user = self._begin(who)
+        taken = False
+        with self._logged("set_attribute"):
+            settings, user = self._begin(context or value if isinstance(attribute, Mapping) else context)
             attributes = _attributes(attribute, value)
-            self._send(self._parts.payloads.attributes(user, attributes, settings.sdk_key))
-        except FmeClientError as error:
-            self._log.complain(f"set_attribute_{error}", f"set_attribute: {error}")
-            return False
-        return True
+            write = partial(self._parts.payloads.attributes, user, attributes, settings.sdk_key)
+            taken = self._put("set_attribute", write)
+            self._wait_for_events()
+        return taken
 
     def set_alias(self, context_or_user_id: Mapping[str, Any] | Context | str, alias_id: str) -> bool:
         """Have the gateway keep that `alias_id` is this user too; whether it does."""
-        try:
+        with self._logged("set_alias"):
             if self._parts.aliases is None:
                 raise ContextError("aliases are not in use: give init is_aliasing_enabled=True and gateway_service")
             whole = context_or_user_id
             user_id = read_id(whole.strip(), "user_id") if isinstance(whole, str) else read_context(whole).id.strip()
             self._parts.aliases.set(user_id, read_id(alias_id, "alias_id").strip())
-        except FmeClientError as error:
-            self._log.complain(f"set_alias_{error}", f"set_alias: {error}")
-            return False
-        return True
+            return True
+        return False
 
     def update_settings(self, settings: Mapping[str, Any] | None = None, is_via_webhook: bool = True) -> bool:
         """Decide with these settings from now on, or fetch them; whether good ones are in use.
 
         Call it without settings when VWO's webhook tells that they changed.
         """
-        try:
+        with self._logged("update_settings", "; the old ones stay"):
             if settings:
                 self._parts.settings.take(settings)
             else:
                 self._parts.settings.fetch(pulled=is_via_webhook)
-        except (FmeClientError, SettingsError) as error:
-            self._log.complain(f"update_settings_{kind_of(error)}", f"update_settings: the old ones stay: {error}")
-            return False
-        return True
+            return True
+        return False
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
         """Send the events that wait, now; False where that failed or takes longer than `timeout` seconds."""
@@ -202,7 +194,12 @@ class Client:
 
     def after_fork(self) -> None:
         """Start over in a forked child; called by itself. The parent keeps the events that wait, and sends them."""
-        self._parts = self._parts.again()
+        self._log = self._log.fork()
+        self._options = replace(self._options, log=self._log)
+        self._destroyed = True  # where the following fails: connections of the parent are not ours to use
+        with self._logged("fork", "; every flag is off in this process"):
+            self._parts = self._parts.again(self._options)
+            self._destroyed = False
 
     def __enter__(self) -> Self:
         return self
@@ -215,24 +212,25 @@ class Client:
     def _begin(self, context: object, deadline: float | None = None) -> tuple[Settings, Context]:
         """The settings to go by, and the user, whom an alias may stand for. Raises `FmeClientError`."""
         user = read_context(context)
-        keeper = self._parts.settings
         if self._destroyed:
             raise FmeClientError("the client was destroyed")
-        keeper.start()  # a forked child's
-        if keeper.current is None:
+        self._parts.start()  # a forked child's
+        current = self._parts.settings.current
+        if current is None:
             raise FmeClientError("there are no settings yet")
         if self._parts.aliases is not None:
             until = deadline or time.monotonic() + self._options.deadline
             user = replace(user, id=self._parts.aliases.user_of(user.id, until))
-        return keeper.current, user
+        return current, user
 
-    def _decide(self, settings: Settings, keys: list[str], user: Context, deadline: float) -> dict[str, Decision]:
+    def _decide(self, settings: Settings, keys: Iterable[str], user: Context, deadline: float) -> dict[str, Decision]:
         parts = self._parts
         stores = parts.storage is not None
         evaluations = {key: decide(settings, key, user, storage=stores) for key in keys}
         decisions = parts.answers(user.id, deadline).decide(evaluations)
         for key in keys:
             self._carry_out(decisions[key], user)
+        self._wait_for_events()
         return decisions
 
     def _carry_out(self, decision: Decision, user: Context) -> None:
@@ -244,24 +242,46 @@ class Client:
             for data in decision.to_store:
                 parts.storage.set(data)
         for exposure in decision.exposures:
-            parts.events.put(parts.payloads.variation_shown(user, exposure))
-        if decision.integration is not None:
-            self._call_back(decision.integration)
+            self._put("get_flag", partial(parts.payloads.variation_shown, user, exposure))
+        self._call_back(lambda: decision.integration)
 
-    def _send(self, event: Event) -> None:
-        self._parts.events.put(event)
-        self._wait_for_events()
+    def _put(self, call: str, write: Callable[[], Event]) -> bool:
+        """Queue the event that `write` makes. False where it can't be made: that costs this event, and nothing else."""
+        try:
+            event = write()
+        except ContextError as error:
+            why = str(error)
+        except Exception as error:  # noqa: BLE001 - a value of the application's may raise anything
+            why = unforeseen(error)
+        else:
+            self._parts.events.put(event)
+            return True
+        self._parts.events.drop_unserialisable(f"{call}: {why}")
+        return False
 
     def _wait_for_events(self) -> None:
         if self._options.waits_for_tracking_calls:
-            self.flush()
+            self._parts.events.settle(FLUSH_SECONDS)
 
-    def _call_back(self, properties: dict[str, Any]) -> None:
+    def _call_back(self, tell: Callable[[], dict[str, Any] | None]) -> None:
+        """Call `integrations.callback` with what `tell` says, where it says anything."""
         if self._options.callback is not None:
             try:
-                self._options.callback(properties)
+                if (properties := tell()) is not None:
+                    self._options.callback(properties)
             except Exception as error:  # noqa: BLE001 - the application's code, which may raise anything
                 self._log.complain("integrations", f"integrations.callback raised {kind_of(error)}")
+
+    @contextlib.contextmanager
+    def _logged(self, call: str, so: str = "") -> Iterator[None]:
+        """No call raises: what is wrong goes to the log."""
+        try:
+            yield
+        except (FmeClientError, SettingsError) as error:
+            self._log.complain(f"{call}_{error}", f"{call}: {error}{so}")
+        except Exception as error:  # noqa: BLE001 - contexts, properties and settings are the application's
+            why = unforeseen(error)
+            self._log.complain(f"{call}_{why}", f"{call}: {why}{so}")
 
     # The Node SDK's spellings.
     getFlag = get_flag  # noqa: N815

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from fme_client.errors import ContextError
@@ -13,7 +14,7 @@ from fme_client.reading import kind_of
 def read_context(given: object) -> Context:
     """Raises `ContextError`, which names the field and shows no value."""
     if isinstance(given, Context):
-        return given
+        given = {field.name: getattr(given, field.name) for field in fields(Context)}
     if not isinstance(given, Mapping):
         raise ContextError(f"context must be a mapping with an id, not {kind_of(given)}")
     return Context(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fme_client.aliases import Aliases
@@ -39,13 +38,17 @@ class Parts:
         self.aliases = Aliases(self._transport, options) if options.is_aliasing_enabled else None
         self.storage = KeptDecisions(options.storage, options.log) if options.storage else None
 
+    def start(self) -> None:
+        """Have the threads; a second call does nothing. Some versions of Python start none once the program ends."""
+        self.settings.start()
+        self.events.start()
+
     def answers(self, user_id: str, deadline: float) -> Answers:
         """For one call about one user."""
         return Answers(self._gateway, self.storage, user_id, deadline)
 
-    def again(self) -> Parts:
+    def again(self, options: Options) -> Parts:
         """The same for a forked child: no thread, no connection, no event and no lock of the parent's."""
-        options = replace(self._options, log=self._options.log.fork())
         return Parts(options, self.settings.current, wants_user_ids=self._transport.wants_user_ids)
 
     def close(self, timeout: float) -> bool:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from fme_client.errors import ContextError
 from fme_client.evaluation.events import (
@@ -22,8 +27,6 @@ from fme_client.identity import NAME, VERSION, get_uuid
 from fme_client.transport import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fme_client.evaluation import Context, Exposure
 
 SDK_INITIALISED = "vwo_fmeSdkInit"
@@ -136,14 +139,40 @@ class Payloads:
         return Event(parameters, headers, _json(body), user_id if is_user else None)
 
 
+class _NoJsonError(TypeError):
+    """A value of a type that JSON lacks; the text is the type's name."""
+
+
 def _json(body: Mapping[str, Any]) -> bytes:
-    """JSON in ASCII. What JSON does not know (a date, a decimal number) goes as its text."""
+    """JSON in ASCII. A date, a decimal number and a UUID go as their texts. Raises `ContextError`."""
     try:
-        return json.dumps(body, separators=(",", ":"), allow_nan=False, default=str).encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ContextError(f"a property can't be sent as JSON: {type(error).__name__}") from None
+        return json.dumps(body, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+    except RecursionError:
+        why = "it is nested too deeply"
+    except _NoJsonError as error:
+        why = f"{error} is no type of JSON"
+    except TypeError:
+        why = "a key is no text"
+    except ValueError:
+        why = "a number is NaN, infinite or too long, or a value holds itself"
+    raise ContextError(f"a variable, property or attribute can't be sent as JSON: {why}")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (date, Decimal, UUID)):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Integral):  # those of numpy are no int
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise _NoJsonError(type(value).__name__)
 
 
 def _header(value: str) -> str:
-    """Text that is safe in a header: percent-encoded where it is not printable ASCII."""
-    return value if value.isascii() and value.isprintable() else encoded(value)
+    """Text that is safe in a header: percent-encoded where it is not printable ASCII. Raises `ContextError`."""
+    try:
+        return value if value.isascii() and value.isprintable() else encoded(value)
+    except UnicodeEncodeError:
+        raise ContextError("context.user_agent or ip_address is no Unicode text: half a surrogate pair") from None

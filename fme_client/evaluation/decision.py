@@ -100,6 +100,8 @@ def decide(
             return Decision(feature_key, view, None, failure=str(fault))
         except Unanswered as unanswered:
             question = unanswered.question
+        except Exception as error:  # noqa: BLE001 - a value of the application's may raise anything when it is looked at
+            return Decision(feature_key, view, None, failure=f"a value can't be evaluated ({type(error).__name__})")
         answers.append((yield question))
 
 

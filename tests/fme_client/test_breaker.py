@@ -10,8 +10,8 @@ import pytest
 
 from fme_client.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
 from fme_client.errors import NetworkError
-from tests.fme_client.sample import LIST, feature, member, member_of, rollout, settings
-from tests.support.recording_server import CHECK, GET_ALIAS, SET_ALIAS, RecordingServer
+from tests.fme_client.sample import LIST, feature, member, member_of, rollout, sample_settings, settings
+from tests.support.recording_server import CHECK, EVENTS, GET_ALIAS, SET_ALIAS, RecordingServer
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -142,6 +142,26 @@ def test_aliases_of_a_silent_gateway_soon_cost_nothing(
     assert any("is not asked for a moment" in line for line in said)
     ended.end()
     until(lambda: bool(make(client)), what="the gateway to be asked again")
+
+
+def test_calls_that_wait_for_their_events_soon_wait_no_more(
+    connect: Connect, server: RecordingServer, silence: Callable[..., Silence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events are kept, and sent once somebody takes them."""
+    monkeypatch.setattr("fme_client.client.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr("fme_client.event_sender.REQUEST_SECONDS", 0.05)
+    ended = silence(EVENTS)
+    client = connect(
+        settings=sample_settings(sdkMetaInfo={"wasInitializedEarlier": True}),
+        should_wait_for_tracking_calls=True,
+        retry_config={"initial_delay": 600},
+    )
+    for _ in range(50):
+        assert client.get_flag("open", {"id": "u"})
+    assert len(server.to(EVENTS)) < 50
+    ended.end()
+    until(client.flush, what="the events to be sent")
+    assert client.sent_events + sum(client.dropped_events.values()) == 50
 
 
 def test_lists_and_aliases_are_left_alone_independently(

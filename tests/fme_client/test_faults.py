@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -76,6 +77,26 @@ def test_a_flag_comes_in_time_from_a_gateway_that(fault: str, connect: Connect, 
         with bad_server(behave) as address:
             assert_off_in_time(lonely(connect, address))
     assert [line for line in said if "did not tell about a list" in line] != []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_calls_that_ask_for_an_alias_come_in_time_from_a_gateway_that(
+    fault: str, connect: Connect, said: list[str]
+) -> None:
+    """And after a few of them nobody waits any more."""
+    behave = FAULTS[fault]
+    with contextlib.ExitStack() as running:
+        address = (
+            f"http://127.0.0.1:{free_ports(1)[0]}" if behave is None else running.enter_context(bad_server(behave))
+        )
+        client = lonely(connect, address, is_aliasing_enabled=True)
+        started = time.monotonic()
+        for _ in range(CALLS):
+            assert not client.get_flag("open", member("alice"))
+            assert client.track_event("open_used", member("alice")) == {"open_used": False}
+        assert time.monotonic() - started < CALLS * DEADLINE
+    for call in ("get_flag", "track_event"):
+        assert [line for line in said if line.startswith(f"error: {call}: ")] != []
 
 
 def test_a_flag_comes_in_time_where_nobody_takes_the_connection(connect: Connect) -> None:
@@ -185,6 +206,15 @@ def test_user_details_leave_time_for_the_list(connect: Connect, server: Recordin
         assert took < DEADLINE
     finally:
         over.set()
+
+
+def test_cookies_of_a_gateway_are_not_kept(connect: Connect, server: RecordingServer) -> None:
+    """None is ever sent back, and a balancer may make up a new one with each answer."""
+    client = connect()
+    for at in range(3):
+        server.headers = {"Set-Cookie": f"balancer-{at}={at}"}
+        assert client.get_flag("premium", member("alice"))
+    assert len(client._parts._transport._session.cookies) == 0
 
 
 def test_a_connection_that_the_gateway_closed_is_no_fault(connect: Connect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fme_client
+from fme_client import OptionError
+from fme_client.living import EXIT_SECONDS
+from fme_client.parts import Parts
 from tests.fme_client.sample import member, sample_settings
+from tests.support.ports import free_ports
 from tests.support.processes import ROOT
 from tests.support.recording_server import BATCH, CHECK, EVENTS, RecordingServer, recording_server
 
@@ -156,9 +161,69 @@ def test_a_forked_child_polls_for_settings_itself(connect: Connect, server: Reco
         os.close(told)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # that is what is tested
+def test_a_child_may_say_something_although_another_thread_did_so_at_the_fork(connect: Connect) -> None:
+    """What a thread of the parent holds is never let go in the child."""
+    client = connect(settings=SILENT)
+
+    def child() -> bool:
+        signal.alarm(20)  # rather than wait for ever
+        return not client.get_flag("no such flag", {"id": "u"})
+
+    with client._log._lock:
+        assert in_child(child)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # that is what is tested
+def test_a_child_gets_settings_that_its_parent_never_had(connect: Connect) -> None:
+    """As with gunicorn's `preload_app`, while the gateway is away."""
+    (port,) = free_ports(1)
+    client = connect(f"http://127.0.0.1:{port}", init_timeout=0)
+
+    def child() -> bool:
+        with recording_server(sample_settings(), port=port):
+            return client.wait_until_ready(20) and client.get_flag("open", {"id": "u"}).is_enabled()
+
+    assert not client.is_ready
+    assert in_child(child)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # that is what is tested
+def test_a_child_never_uses_connections_of_its_parent(
+    connect: Connect, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where it can't make its own: two processes would read each other's answers."""
+    client, other = connect(settings=SILENT), connect(settings=SILENT)
+    assert client.get_flag("premium", member("alice"))
+    asked = len(server.to(CHECK))
+
+    def fail(_: object) -> Parts:
+        raise OptionError("REQUESTS_CA_BUNDLE must name a PEM file of certificates")
+
+    monkeypatch.setattr(Parts, "again", fail)
+    assert in_child(lambda: not client.get_flag("premium", member("alice")))
+    assert in_child(lambda: not other.get_flag("premium", member("alice")))
+    assert len(server.to(CHECK)) == asked
+    assert client.get_flag("premium", member("alice"))
+
+
 def test_events_are_sent_when_the_program_ends(server: RecordingServer) -> None:
     run("client.track_event('open_used', {'id': 'u'})", server.address)
     assert sorted(request.event for request in server.to(EVENTS)) == ["open_used", "vwo_fmeSdkInit"]
+
+
+def test_the_last_event_is_sent_where_no_thread_may_be_started(server: RecordingServer) -> None:
+    """As in the exit handlers of a program, with some versions of Python."""
+    program = """
+    import threading
+    def start(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+    threading.Thread.start = start
+    variables = {"heap_user_id": "alice", "beta_id": "alice"}
+    client.get_flags(["premium", "both"], {"id": "u", "custom_variables": variables})
+    """
+    run(textwrap.dedent(program), server.address, settings=SILENT)
+    assert [request.event for request in server.to(EVENTS)] == ["vwo_variationShown"] * 3
 
 
 def test_a_batch_is_sent_when_the_program_ends(server: RecordingServer) -> None:
@@ -183,6 +248,34 @@ def test_a_dead_server_does_not_hold_up_the_end_of_the_program(server: Recording
         run("client.track_event('open_used', {'id': 'u'})", server.address)
     finally:
         over.set()
+
+
+def test_the_end_of_a_program_is_not_held_up_by_each_client(server: RecordingServer) -> None:
+    """All together have the two seconds, and a client whose server is well loses nothing to the others."""
+    over = threading.Event()
+
+    def slow(_: object) -> tuple[int, bytes]:
+        over.wait()
+        return 200, b""
+
+    with recording_server(sample_settings()) as well:
+        server.answers[EVENTS] = slow
+        program = f"""
+        import atexit, time
+        options = {{"account_id": "123456", "sdk_key": "k"}}
+        clients = [fme_client.init(options, gateway_service={server.address!r}) for _ in range(8)]
+        clients.insert(4, fme_client.init(options, gateway_service={well.address!r}))
+        clients[4].track_event("open_used", {{"id": "u"}})
+        began = time.monotonic()
+        atexit._run_exitfuncs()
+        print(time.monotonic() - began)
+        """
+        try:
+            took = float(run(textwrap.dedent(program), server.address))
+        finally:
+            over.set()
+        assert took < 2 * EXIT_SECONDS
+        assert sorted(request.event for request in well.to(EVENTS)) == ["open_used", "vwo_fmeSdkInit"]
 
 
 def test_a_program_may_end_without_destroying_its_client(server: RecordingServer) -> None:
