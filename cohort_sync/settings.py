@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from foundation.errors import ConfigurationError
+from foundation.json import EncodingError, utf8
 from foundation.secrets import read_or_create_secret
 from foundation.settings import MEBIBYTE, ServiceSettings
 
@@ -105,10 +106,11 @@ class CohortSyncSettings(ServiceSettings):
         if self.settings_file is None:
             raise ConfigurationError("ACCOUNT_ID: set it to the number of your VWO account (or set SETTINGS_FILE)")
         try:
-            served: Any = json.loads(self.settings_file.read_bytes())
+            served: Any = json.loads(utf8(self.settings_file.read_bytes()))
             return str(served["accountId"])
         except (OSError, ValueError, KeyError, TypeError) as error:
+            why = error if isinstance(error, EncodingError) else type(error).__name__
             raise ConfigurationError(
-                f"SETTINGS_FILE: no accountId can be read from {self.settings_file} ({type(error).__name__}); "
+                f"SETTINGS_FILE: no accountId can be read from {self.settings_file} ({why}); "
                 "mend the file or set ACCOUNT_ID"
             ) from error

@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from foundation.errors import ConfigurationError
+from foundation.json import utf8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,10 @@ def read_or_create_secret(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    secret = path.read_text().strip()
+    try:
+        secret = utf8(path.read_bytes()).decode().strip()
+    except ValueError:
+        raise ConfigurationError(f"{path} is no UTF-8; save it as UTF-8") from None
     if not secret:
         raise ConfigurationError(f"{path} is empty: delete it, and a new secret is made at the next start")
     return secret

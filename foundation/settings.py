@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -11,10 +12,14 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from foundation.errors import ConfigurationError
+from foundation.json import utf8
 from foundation.secrets import read_or_create_secret
 
+_ENVIRONMENT_FILE = ".env"
 _SECRETS = Path("/run/secrets")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_AROUND = "\ufeff" + string.whitespace
 
 MEBIBYTE = 1024 * 1024
 
@@ -62,7 +67,7 @@ class ServiceSettings(BaseSettings):
     """What each service needs to know of its surroundings; a service adds its own fields in a subclass."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=_ENVIRONMENT_FILE,
         env_ignore_empty=True,
         secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
         extra="ignore",
@@ -120,10 +125,13 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_blanks_around(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Files and shells leave a newline behind a value; what is nothing but blanks was not set."""
-        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
-        return {name: value for name, value in stripped.items() if value != ""}
+    def _bare(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Files and shells leave a newline behind a value, or a byte-order mark before it.
+
+        What is nothing but blanks was not set.
+        """
+        texts = {name: value.strip(_AROUND) for name, value in given.items() if isinstance(value, str)}
+        return {name: value for name, value in (given | texts).items() if value != ""}
 
     def administration_token(self) -> str:
         """The token that the admin API wants. Raises `ConfigurationError`."""
@@ -142,6 +150,7 @@ def load_settings(cls: type[Settings], **overrides: Any) -> Settings:
 
     Raises `ConfigurationError`, naming each variable and what is wrong with it.
     """
+    _check_encoding(Path(_ENVIRONMENT_FILE))
     try:
         return cls(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
@@ -150,3 +159,13 @@ def load_settings(cls: type[Settings], **overrides: Any) -> Settings:
             f"{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()
         )
         raise ConfigurationError(f"bad configuration: {problems}") from None
+
+
+def _check_encoding(file: Path) -> None:
+    try:
+        if file.is_file():
+            utf8(file.read_bytes()).decode()
+    except OSError as error:
+        raise ConfigurationError(f"{file}: can't be read: {error.strerror or error}; let this user read it") from error
+    except ValueError:
+        raise ConfigurationError(f"{file}: it is no UTF-8; save it as UTF-8") from None

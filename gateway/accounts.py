@@ -10,6 +10,7 @@ import msgspec
 
 from attribute_lists.names import is_account
 from foundation.errors import ConfigurationError
+from foundation.json import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ def configured_accounts(account_id: str | None, sdk_key: str | None, accounts_fi
 def read_accounts(path: Path) -> list[Account]:
     """The accounts of a file. Raises `ConfigurationError` that names it, the field and the way to mend it."""
     try:
-        entries = msgspec.json.decode(path.read_bytes(), type=_File).accounts
+        entries = msgspec.json.decode(utf8(path.read_bytes()), type=_File).accounts
     except OSError as error:
         raise _bad(path, f"can't be read: {error.strerror or error}; name a file that this user may read") from error
     except (ValueError, RecursionError) as error:

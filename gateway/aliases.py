@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 
 from attribute_lists.names import is_account
 from foundation.errors import BadRequestError, TooLargeError
+from foundation.json import no_json, utf8
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.web import read_body
@@ -194,10 +195,10 @@ async def _body(request: Request) -> _SetAlias:
     if not body:
         return _SetAlias()
     try:
-        return msgspec.json.decode(body, type=_SetAlias)
+        return msgspec.json.decode(utf8(body), type=_SetAlias)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(
-            'the body must be JSON such as {"userId": "user1", "aliasId": "tmp1"}', reason="bad_json"
+            f'the body is {no_json(error)}; send {{"userId": "user1", "aliasId": "tmp1"}}', reason="bad_json"
         ) from error
 
 

@@ -10,6 +10,7 @@ import msgspec
 from fme_client.evaluation import Context
 from foundation import web
 from foundation.errors import BadRequestError
+from foundation.json import no_json, utf8
 from foundation.settings import MEBIBYTE
 from gateway.addresses import bare_address
 
@@ -101,8 +102,9 @@ async def read(request: Request, kind: type[_Asked]) -> _Asked:
         asked = msgspec.convert(parse_json(await read_body(request)), kind)
     except msgspec.ValidationError as error:
         raise BadRequestError(f"the body has a wrong field: {error}", reason="bad_field") from None
-    except ValueError:
-        raise BadRequestError("the body is no JSON; send an object as application/json", reason="bad_json") from None
+    except ValueError as error:
+        message = f"the body is {no_json(error)}; send an object as application/json"
+        raise BadRequestError(message, reason="bad_json") from None
     missing = asked.missing()
     if missing:
         raise BadRequestError(f"missing in the body: {', '.join(missing)}", reason="missing_field")
@@ -112,11 +114,12 @@ async def read(request: Request, kind: type[_Asked]) -> _Asked:
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of `body`. Raises `ValueError`.
+    """The value of `body`, which may begin with a byte-order mark. Raises `ValueError`.
 
     JavaScript writes half a surrogate pair as an escape (ECMA-262, 25.5.2.3). It is no text, but a rule may well be
     decided on something else, and so it is let through.
     """
+    body = utf8(body)
     try:
         try:
             return msgspec.json.decode(body)

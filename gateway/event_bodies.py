@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from foundation.json import utf8
 from gateway.decisions_requests import parse_json
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
 
     A batch has no place for these but the event itself. Raises `ValueError`.
     """
+    body = utf8(body)  # a mark has no place within a batch
     try:
         body.decode()  # what the decoder skips may hold anything, and a batch would be refused for it
         try:
@@ -83,6 +85,7 @@ class Batch(NamedTuple):
 
 def read_batch(body: bytes) -> Batch:
     """Raises `ValueError`."""
+    body = utf8(body)
     try:
         batch: _Batch | _ParsedBatch
         try:

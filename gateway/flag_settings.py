@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from attribute_lists.names import is_account
 from foundation.errors import UnavailableError
+from foundation.json import utf8
 from gateway.decisions_description import error_responses
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ class FlagSettings:
 def parse_flag_settings(raw: bytes) -> FlagSettings:
     """What VWO answers at `/server-side/v2-settings`, but for `collectionPrefix`. Raises `BadSettingsError`."""
     try:
-        shape = msgspec.json.decode(raw, type=_Shape)
-        settings: dict[str, Any] = msgspec.json.decode(raw)
+        text = utf8(raw)
+        shape = msgspec.json.decode(text, type=_Shape)
+        settings: dict[str, Any] = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
         raise BadSettingsError(str(error)) from error
     account = str(shape.account_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fme_client.evaluation import Context
 from foundation.errors import BadRequestError, CohortGatewayError, ConfigurationError, UnauthorizedError
+from foundation.json import no_json
 from gateway.addresses import bare_address
 from gateway.decisions_requests import is_text, parse_json
 
@@ -87,8 +88,9 @@ def read_context(body: bytes) -> Context:
     """
     try:
         document = parse_json(body)
-    except ValueError:
-        raise OfrepError(400, PARSE_ERROR, 'the body is no JSON; send {"context": {"targetingKey": "..."}}') from None
+    except ValueError as error:
+        message = f'the body is {no_json(error)}; send {{"context": {{"targetingKey": "..."}}}}'
+        raise OfrepError(400, PARSE_ERROR, message) from None
     if not isinstance(document, dict):
         raise OfrepError(400, PARSE_ERROR, 'the body is no JSON object; send {"context": {"targetingKey": "..."}}')
     given = document.get("context")

@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 
 from foundation.errors import BadRequestError, TooLargeError
+from foundation.json import no_json, utf8
 from foundation.memory import Memory
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class Bodies:
 def read_json(body: bytes) -> Any:
     """Raises `BadRequestError`."""
     try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # the error's own text may quote the body
-        raise BadRequestError("the body must be JSON", reason="bad_json") from None
+        return msgspec.json.decode(utf8(body))
+    except (ValueError, RecursionError) as error:  # whose own text may quote the body
+        raise BadRequestError(f"the body is {no_json(error)}; send JSON", reason="bad_json") from None
 
 
 def items_of(parsed: Any, *names: str) -> tuple[list[Any], bool]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from foundation.errors import BadRequestError, ForbiddenError
+from foundation.json import utf8
 from heap_export.batches import Skip
 from heap_export.fields import an_object, number_of, optional_text
 from heap_export.keys import is_signed
@@ -79,7 +80,7 @@ def verification_code(body: bytes) -> str | None:
     if len(body) > _LARGEST_HANDSHAKE:
         return None
     try:
-        question = _read_handshake(body).data
+        question = _read_handshake(utf8(body)).data
     except (ValueError, RecursionError):
         return None
     return question.verification_code if question.event == "url_verification" else None

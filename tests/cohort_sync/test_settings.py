@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+from typing import TYPE_CHECKING
+
 import pytest
 
 from cohort_sync.settings import CohortSyncSettings
@@ -11,6 +14,9 @@ from gateway.settings import GatewaySettings
 from heap_export.settings import HeapExportSettings
 
 SERVICES = [CohortSyncSettings, GatewaySettings, HeapExportSettings]
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -62,3 +68,15 @@ def test_log_levels_have_the_words_of_the_sdks(service: type[ServiceSettings], w
 def test_a_log_level_that_is_none_is_refused_by_name(service: type[ServiceSettings], word: str) -> None:
     with pytest.raises(ConfigurationError, match=r"LOG_LEVEL: .*TRACE, DEBUG, INFO, WARN"):
         load_settings(service, log_level=word)
+
+
+def test_the_settings_that_name_the_account_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    settings = load_settings(CohortSyncSettings, settings_file=path)
+    text = '{"accountId": 777}'
+    path.write_bytes(codecs.BOM_UTF8 + text.encode())
+    assert settings.default_account == "777"
+    for encoding in ("utf-16", "utf-16-be"):
+        path.write_bytes(text.encode(encoding))
+        with pytest.raises(ConfigurationError, match=r"SETTINGS_FILE: .* UTF-16 .* as UTF-8"):
+            _ = settings.default_account
