@@ -44,13 +44,17 @@ class Part:
         ends = [slice(start, start + _MOST_QUESTIONS) for start in starts]
         return [Part(self.asked, self.questions[piece], self.checks[piece]) for piece in ends]
 
-    def command(self) -> bytes:
-        """One question, however many it is made of."""
+    def values(self) -> list[bytes]:
+        """What all questions are made of."""
         questions: list[Any] = self.questions
         self.is_plain = set(map(type, questions)) == _PLAIN
         if not self.is_plain:
             questions = list(itertools.chain.from_iterable(map(_values, questions)))
-        return pack_many("SMISMEMBER", self.asked.key, questions)
+        return questions
+
+    def command(self) -> bytes:
+        """One question, however many it is made of."""
+        return pack_many("SMISMEMBER", self.asked.key, self.values())
 
     def answers(self, reply: list[int]) -> list[int]:
         """To each question."""
@@ -64,16 +68,38 @@ def _values(question: Question) -> tuple[bytes, ...]:
     return (question,) if isinstance(question, bytes) else question
 
 
-class Batch:
-    """What left in one write. The first one of a connection, a greeting, has no parts."""
+class Query(Protocol):
+    """Commands beside those of checks, about keys of the same server, that leave with a batch."""
 
-    __slots__ = ("due", "given_up", "in_doubt", "parts", "replies", "size", "spared")
+    def commands(self) -> list[bytes]:
+        """As they are on the wire, one at least; asked for once, when the batch leaves."""
+
+    def told(self, replies: list[Any] | None) -> None:
+        """A reply to each command, the store's errors among them; None where it did not answer in time."""
+
+
+class Batch:
+    """What left in one write. The first one of a connection, a greeting, has neither parts nor queries."""
+
+    __slots__ = ("due", "given_up", "in_doubt", "parts", "queries", "replies", "size", "spared")
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
-        self.size = 0  # checks
+        self.queries: list[tuple[Query, int]] = []  # and how many replies each takes
+        self.size = 0  # checks and queries
         self.replies = 0  # that it takes
         self.due = 0.0
         self.given_up = False  # its checks were answered without the store
         self.in_doubt = False  # something changed between its replies
         self.spared = False  # overdue, perhaps by our own fault
+
+    def commands(self) -> list[bytes]:
+        """As they are on the wire: for each list a look and what is asked of it, then those of the queries."""
+        self.parts = [piece for part in self.parts for piece in part.pieces]
+        self.size = sum(len(part.checks) for part in self.parts) + len(self.queries)
+        commands = [command for part in self.parts for command in (part.asked.look, part.command())]
+        for at, (query, _) in enumerate(self.queries):
+            of_query = query.commands()
+            self.queries[at] = query, len(of_query)
+            commands += of_query
+        return commands

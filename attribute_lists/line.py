@@ -1,9 +1,10 @@
 """One connection to one server, over which all checks of its lists go: many at once, answered in order.
 
 The checks of one turn of the event loop leave in one write, a batch: a look at the store's identity, then for each
-list a look at it (is it there, does it answer) and one command with all that is asked of it. Replies come in the order
-of the commands, so nothing but their place tells whose they are. The server also tells over this connection, at its
-place among the replies, which keys change (RESP3 tracking): what is remembered of an answer is right until then.
+list a look at it (is it there, does it answer) and one command with all that is asked of it, then other questions that
+an SDK waits for, such as what a name stands for. Replies come in the order of the commands, so nothing but their place
+tells whose they are. The server also tells over this connection, at its place among the replies, which keys change
+(RESP3 tracking): what is remembered of an answer is right until then.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 import hiredis
-from redis.exceptions import AskError, RedisError, ResponseError
 
 from attribute_lists.batches import Batch, Part
+from attribute_lists.replies import MOVED, trouble_of, trouble_of_answers
 from attribute_lists.states import State
 from foundation.connections import forget_transport, take_over
 from foundation.pauses import Pauses
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-    from attribute_lists.batches import Check
+    from attribute_lists.batches import Check, Query
     from attribute_lists.lists import AskedList, Question
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
 _TRACKING = pack("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cg:{")
 _epochs = itertools.count(1)  # of all lines: a list may go from one to another
 _IN, _NOT_IN, _DOWN = State.IN, State.NOT_IN, State.STORE_DOWN
-_MOVED = "moved"  # the trouble of a list that another node has
 
 
 class Judge(Protocol):
@@ -51,6 +51,7 @@ class Judge(Protocol):
 
     def remember(self, questions: Iterable[int], answers: Iterable[int], salt: int, /) -> object: ...
     def changed(self, key: bytes) -> None: ...
+    def found(self, asked: AskedList) -> None: ...
     def is_same_store(self, identity: bytes | None) -> bool: ...
     def not_known(self, asked: AskedList, question: Question, check: Check, state: State) -> None: ...
     def moved(self, asked: AskedList, question: Question, check: Check) -> None: ...
@@ -102,12 +103,10 @@ class Line(asyncio.Protocol):
         """Ask; `check` is told later. Or what stands against asking: the caller decides then."""
         batch = self._next
         if batch is None:
-            if self._overdue or self._transport is None:
-                return _DOWN
-            if self._in_flight >= MOST_IN_FLIGHT:
-                return State.OVERLOADED
-            batch = self._next = Batch()
-            self._loop.call_soon(self._flush)
+            begun = self._begin_batch()
+            if isinstance(begun, State):
+                return begun
+            batch = begun
         part = asked.part
         if part is None:
             part = asked.part = Part(asked, [], [])
@@ -115,6 +114,23 @@ class Line(asyncio.Protocol):
         part.questions.append(question)
         part.checks.append(check)
         return None
+
+    def send(self, query: Query) -> State | None:
+        """The same for commands of another kind."""
+        batch = self._next or self._begin_batch()
+        if isinstance(batch, State):
+            return batch
+        batch.queries.append((query, 0))
+        return None
+
+    def _begin_batch(self) -> Batch | State:
+        if self._overdue or self._transport is None:
+            return _DOWN
+        if self._in_flight >= MOST_IN_FLIGHT:
+            return State.OVERLOADED
+        self._next = Batch()
+        self._loop.call_soon(self._flush)
+        return self._next
 
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
@@ -161,10 +177,9 @@ class Line(asyncio.Protocol):
         if self._transport is None:
             self._give_up(batch)
             return
-        batch.parts = [piece for part in batch.parts for piece in part.pieces]
-        batch.size = sum(len(part.checks) for part in batch.parts)
+        commands = batch.commands()
         self._in_flight += batch.size
-        self._send(batch, [command for part in batch.parts for command in (part.asked.look, part.command())])
+        self._send(batch, commands)
 
     def _send(self, batch: Batch, commands: list[bytes]) -> None:
         assert self._transport is not None  # noqa: S101 - both callers know
@@ -205,12 +220,14 @@ class Line(asyncio.Protocol):
 
     def _settle(self, batch: Batch, replies: list[Any]) -> None:
         """Tell everybody who asked."""
-        if not batch.parts:
+        if not batch.size:
             self._greeted(replies)
             return
         self._in_flight -= batch.size
         if batch.given_up:
             return
+        if batch.queries:
+            replies = self._tell_queries(batch, replies)
         first, trouble = 0, None
         if self._identity:
             first = 1
@@ -219,12 +236,14 @@ class Line(asyncio.Protocol):
         now = self._loop.time()
         for part, look, reply in zip(batch.parts, replies[first::2], replies[first + 1 :: 2], strict=True):
             asked = part.asked
-            asked.trouble = trouble or _trouble_of(look)
+            asked.trouble = trouble or trouble_of(look)
             if asked.trouble is None:
                 asked.right_at = now
                 if asked.has_changed or asked.epoch != self.epoch:
                     asked.heard_anew(self.epoch)
-            self._tell(part, asked.trouble or _trouble_of_answers(reply), reply, remembers)
+                    if asked.unknown is not None:
+                        self._judge.found(asked)
+            self._tell(part, asked.trouble or trouble_of_answers(reply), reply, remembers)
 
     def _is_same_store(self, identity: Any) -> bool:
         return isinstance(identity, Exception) or self._judge.is_same_store(identity)
@@ -235,7 +254,7 @@ class Line(asyncio.Protocol):
         if trouble is not None:
             for question, check in zip(part.questions, part.checks, strict=True):
                 try:
-                    if trouble == _MOVED:
+                    if trouble == MOVED:
                         self._judge.moved(asked, question, check)
                     else:
                         self._judge.not_known(asked, question, check, State(trouble))
@@ -250,6 +269,15 @@ class Line(asyncio.Protocol):
                 check.told(_IN if is_in else _NOT_IN)
             except Exception:
                 log.exception("a check's answer could not be delivered")
+
+    def _tell_queries(self, batch: Batch, replies: list[Any]) -> list[Any]:
+        """The replies that are left for the parts."""
+        at = len(replies) - sum(count for _, count in batch.queries)
+        others = replies[:at]
+        for query, count in batch.queries:
+            _tell_query(query, replies[at : at + count])
+            at += count
+        return others
 
     def _greeted(self, replies: list[Any]) -> None:
         if self._identity:
@@ -304,6 +332,8 @@ class Line(asyncio.Protocol):
 
     def _give_up(self, batch: Batch) -> None:
         batch.given_up = True
+        for query, _ in batch.queries:
+            _tell_query(query, None)
         for part in batch.parts:
             self._tell(part, _DOWN, None, remembers=False)
 
@@ -332,17 +362,8 @@ class Line(asyncio.Protocol):
         self._ended.set()
 
 
-def _trouble_of(reply: Any) -> State | str | None:
-    """What stands against answering for a list whose look gave this."""
-    if reply == b"1":
-        return None
-    if isinstance(reply, AskError):
-        return _MOVED
-    if isinstance(reply, RedisError):
-        return State.ERROR if type(reply) is ResponseError else State.STORE_DOWN
-    return State.UNKNOWN_LIST if reply is None else State.INACTIVE_LIST
-
-
-def _trouble_of_answers(reply: Any) -> State | str | None:
-    """The same, of a list whose look was fine."""
-    return None if isinstance(reply, list) else _trouble_of(reply) or State.ERROR
+def _tell_query(query: Query, replies: list[Any] | None) -> None:
+    try:
+        query.told(replies)
+    except Exception:
+        log.exception("the answer to a query could not be delivered")

@@ -13,6 +13,7 @@ from foundation.wire import pack
 if TYPE_CHECKING:
     from attribute_lists.batches import Part
     from attribute_lists.line import Line
+    from attribute_lists.unknown_names import UnknownName
 
 Question = bytes | tuple[bytes, ...]  # a value, UTF-8, or all values that a text may stand for
 
@@ -25,12 +26,12 @@ class AskedList:
     `trouble`: what stood against answering when the store was last asked, and `right_at` when nothing did (the loop's
     clock). `epoch`: the connection over which it was last heard of. `salt` is a part of the number that stands for a
     remembered answer: with another one, all that was remembered of this list is forgotten. `has_changed`: it did while
-    it could not be asked.
+    it could not be asked. `unknown`: where it is only a name so far, what is known of that.
     """
 
     __slots__ = (
         *("about", "account", "epoch", "generation", "has_changed", "key", "line", "list_id", "look", "part"),
-        *("right_at", "salt", "slot", "trouble"),
+        *("right_at", "salt", "slot", "trouble", "unknown"),
     )
 
     def __init__(self, account: str, list_id: str) -> None:
@@ -48,6 +49,7 @@ class AskedList:
         self.generation = -1
         self.right_at = 0.0
         self.has_changed = False
+        self.unknown: UnknownName | None = None
 
     def forget(self) -> None:
         """What was remembered of this list is right no more."""

@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import functools
 from typing import TYPE_CHECKING
 
+from attribute_lists import keys
+from attribute_lists.hash_lookups import HashLookups
 from attribute_lists.lines import Lines
 from attribute_lists.lists import AskedList
 from attribute_lists.names import is_account, is_list_id
+from attribute_lists.redirects import Redirects
 from attribute_lists.registry import Registry
 from attribute_lists.remembered import Remembered
 from attribute_lists.states import State
-from foundation.store import STORE_ERRORS, look_again
-from foundation.tasks import Tasks, end
+from attribute_lists.unknown_names import UnknownNames
+from foundation.store import look_again
+from foundation.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from attribute_lists.batches import Check
+    from attribute_lists.hash_lookups import Found
     from attribute_lists.line import Line
     from attribute_lists.lists import Question
     from foundation.store import Store
-
-log = logging.getLogger(__name__)
 
 _MOST_LISTS = 4096  # that are kept ready; one that is not costs 20 µs
 _OPEN_SECONDS = 1.0
@@ -38,29 +41,36 @@ class Membership:
     """The checks of one process. `deadline`: seconds that the store has for an answer.
 
     `remember`: how many answers are remembered; `serve_stale_for`: seconds for which they are given while the store
-    can't answer. It never raises for a sick store.
+    can't answer. `note_lookups` is told what stood against looking up how many names; None: nothing. It never raises
+    for a sick store.
     """
 
     def __init__(
-        self, store: Store, *, deadline: float = 0.1, remember: int = 200_000, serve_stale_for: float = 3600
+        self,
+        store: Store,
+        *,
+        deadline: float = 0.1,
+        remember: int = 200_000,
+        serve_stale_for: float = 3600,
+        note_lookups: Callable[[State | None, int], object] = lambda _, __: None,
     ) -> None:
         self.when_names_change: list[Callable[[], None]] = []  # called when one may stand for another list
         self._store = store
-        self._deadline = deadline
         self._serve_stale_for = serve_stale_for
         self._remembered = Remembered(remember if serve_stale_for > 0 else 0)
         self.remember = self._remembered.put  # a line tells each answer
         self._registry = Registry(store, changed=self._lists_changed)
-        self._lines = Lines(store, self, deadline=deadline)
+        self.lines = Lines(store, self, deadline=deadline)
         self._names: dict[tuple[str, str], AskedList] = {}
         self._lists: dict[bytes, AskedList] = {}  # by each key whose change concerns it
-        self._resolving: dict[AskedList, asyncio.Task[AskedList | None]] = {}
-        self._tasks = Tasks(_failed)
+        self._aliases = HashLookups(self.lines, keys.REGISTRY_ALIASES, note=note_lookups)
+        self._unknown = UnknownNames(self._aliases, self.lines)
+        self._redirects = Redirects(self.lines, tell=self._redirected)
 
     @property
     def trouble(self) -> State | None:
         """What stands against answers from the store."""
-        if not self._lines.are_up:
+        if not self.lines.are_up:
             return State.STORE_DOWN
         return State.STORE_EMPTIED if self._registry.was_emptied else None
 
@@ -74,15 +84,16 @@ class Membership:
         """Connect, and follow what lists and aliases there are, while the block runs."""
         following = asyncio.create_task(self._registry.follow())
         try:
-            await self._lines.open(seconds=_OPEN_SECONDS)
+            await self.lines.open(seconds=_OPEN_SECONDS)
             with contextlib.suppress(TimeoutError):
-                if self._lines.are_up:
+                if self.lines.are_up:
                     await asyncio.wait_for(self._registry.was_read.wait(), _OPEN_SECONDS)
             yield
         finally:
             await end(following)
-            await self._tasks.end()
-            await self._lines.aclose()
+            await self._redirects.aclose()
+            await self._aliases.aclose()
+            await self.lines.aclose()
 
     def list_named(self, account: str, name: str) -> AskedList | None:
         """The list that `name`, an id or an alias, stands for now; None where it can't be a name of one."""
@@ -91,16 +102,29 @@ class Membership:
             return found
         if not is_account(account) or not is_list_id(name):
             return None
+        list_id = self._registry.list_id(account, name)
+        found = self._known(account, list_id)
+        if found is None:
+            return self._unknown.named(account, list_id)
         if len(self._names) >= _MOST_LISTS:
             self._names.clear()
-        found = self._names[account, name] = self._list(account, self._registry.list_id(account, name))
+        self._names[account, name] = found
         return found
 
     def ask(self, asked: AskedList, question: Question, check: Check) -> None:
-        """Ask whether `asked` has it; `check` is told, now or within the deadline."""
-        lines = self._lines
+        """Ask whether `asked` has it; `check` is told, soon or within the deadline."""
+        lines = self.lines
         if asked.generation != lines.generation:
-            asked.line, asked.generation = lines.line_of(asked), lines.generation
+            asked.line = lines.line_to(asked.slot)
+            unknown = asked.unknown
+            if unknown is None:
+                asked.generation = lines.generation
+            elif self._unknown.is_none(unknown):
+                # Not in this turn: word of a change may have come with the question, and not be read yet.
+                asyncio.get_running_loop().call_soon(self._tell_none, asked, question, check)
+                return
+            else:
+                self._unknown.look_up(unknown)
         line = asked.line
         against = State.STORE_DOWN if line is None else line.ask(asked, question, check)
         if against is not None:
@@ -124,30 +148,48 @@ class Membership:
     def changed(self, key: bytes) -> None:
         asked = self._lists.get(key)
         if asked is None:
-            return
-        if self._registry.was_emptied or asked.trouble is not None:
+            self._unknown.changed(key)
+        elif self._registry.was_emptied or asked.trouble is not None:
             asked.has_changed = True  # it is being built again: until it is whole, nothing better is known
         else:
             asked.forget()
 
+    def found(self, asked: AskedList) -> None:
+        """There is such a list, though it was an unknown name."""
+        asked.unknown = None
+        self._unknown.drop(asked)
+        self._keep(asked)
+
     def is_same_store(self, identity: bytes | None) -> bool:
-        return self._registry.is_same_store(identity)
+        is_same = self._registry.is_same_store(identity)
+        if not is_same:
+            self._unknown.all_may_have_changed()
+        return is_same
 
     def not_known(self, asked: AskedList, question: Question, check: Check, state: State) -> None:
-        if state is State.UNKNOWN_LIST and not self._registry.has_list(asked.account, asked.list_id):
-            self._look_up(asked, question, check)
-            return
-        check.told(self._last_known(asked, question, State.LOST_LIST if state is State.UNKNOWN_LIST else state))
+        if state is State.UNKNOWN_LIST:
+            if not self._registry.has_list(asked.account, asked.list_id):
+                self._not_there(asked, question, check)
+                return
+            state = State.LOST_LIST
+        elif state is State.INACTIVE_LIST and asked.unknown is not None:
+            self.found(asked)
+        check.told(self._last_known(asked, question, state))
 
     def moved(self, asked: AskedList, question: Question, check: Check) -> None:
-        """Another node has the list: redis-py follows it there, and learns where."""
-        look_again(self._store)
-        self._tasks.begin(self._ask_elsewhere(asked, question, check))
+        self._redirects.ask(asked, question, check)
 
     def failed(self, line: Line) -> None:
         del line
+        self._unknown.all_may_have_changed()
         look_again(self._store)
-        self._lines.look_again()
+        self.lines.look_again()
+
+    def _redirected(self, asked: AskedList, question: Question, check: Check, state: State) -> None:
+        if state in (State.IN, State.NOT_IN):
+            check.told(state)
+        else:
+            self.not_known(asked, question, check, state)
 
     def _last_known(self, asked: AskedList, question: Question, state: State) -> State:
         """What to say where the store can't: what was right when it was last heard, or why nothing can be said."""
@@ -164,83 +206,71 @@ class Membership:
             return state
         return State.STALE_IN if found else State.STALE_NOT_IN
 
-    def _list(self, account: str, list_id: str) -> AskedList:
-        asked = AskedList(account, list_id)
-        known = self._lists.get(asked.key)
-        if known is not None:
-            return known
+    def _known(self, account: str, list_id: str) -> AskedList | None:
+        """The list, if there is one: the registry has it, or it answered."""
+        asked = self._lists.get(keys.members(account, list_id).encode())
+        if asked is None and self._registry.has_list(account, list_id):
+            asked = AskedList(account, list_id)
+            self._keep(asked)
+        return asked
+
+    def _keep(self, asked: AskedList) -> None:
         if len(self._lists) >= 2 * _MOST_LISTS:
             self._lists.clear()
             self._forget_names()
         self._lists[asked.key] = self._lists[asked.about] = asked
-        return asked
 
     def _lists_changed(self) -> None:
+        self._unknown.all_may_have_changed()
         self._forget_names()
-        self._lines.look_again()
+        self.lines.look_again()
 
     def _forget_names(self) -> None:
         self._names.clear()
         for tell in self.when_names_change:
             tell()
 
-    def _look_up(self, asked: AskedList, question: Question, check: Check) -> None:
-        """A list that nobody knows may be an alias that is new: look once more before saying so."""
-        looking = self._resolving.get(asked)
-        if looking is None:
-            looking = self._resolving[asked] = self._tasks.begin(self._resolve(asked))
-            looking.add_done_callback(lambda _: self._resolving.pop(asked, None))
-        self._tasks.begin(self._ask_again(looking, question, check))
+    def _not_there(self, asked: AskedList, question: Question, check: Check) -> None:
+        """The store has no such list: perhaps an alias is called so."""
+        if asked.unknown is not None:
+            lookup = asked.unknown.lookup
+            assert lookup is not None  # noqa: S101 - it began with the question
+            if lookup.done():
+                self._looked_up(asked, question, check, lookup)
+            else:
+                lookup.add_done_callback(functools.partial(self._looked_up, asked, question, check))
+        elif self._lists.get(asked.key) is asked:  # it was deleted
+            del self._lists[asked.key], self._lists[asked.about]
+            self._forget_names()
+            self.ask(self._unknown.named(asked.account, asked.list_id), question, check)
+        else:
+            check.told(State.UNKNOWN_LIST)
 
-    async def _resolve(self, asked: AskedList) -> AskedList | None:
-        list_id = await self._registry.look_up(asked.account, asked.list_id)
-        return None if list_id is None else self._list(asked.account, list_id)
-
-    async def _ask_again(self, looking: asyncio.Task[AskedList | None], question: Question, check: Check) -> None:
-        try:
-            async with asyncio.timeout(self._deadline):
-                target = await asyncio.shield(looking)
-        except STORE_ERRORS:
-            check.told(State.STORE_DOWN)
+    def _looked_up(self, asked: AskedList, question: Question, check: Check, lookup: asyncio.Future[Found]) -> None:
+        found, unknown = lookup.result(), asked.unknown
+        if isinstance(found, State):
+            check.told(found)
             return
-        if target is None:
+        (target,) = found[keys.qualified(asked.account, asked.list_id)]
+        if target is not None:
+            list_id = target.decode()
+            self._registry.learn(asked.account, asked.list_id, list_id)
+            self.ask(self._known(asked.account, list_id) or AskedList(asked.account, list_id), question, check)
+            return
+        if unknown is not None:
+            self._unknown.found_none(unknown)
+        check.told(State.UNKNOWN_LIST)
+
+    def _tell_none(self, asked: AskedList, question: Question, check: Check) -> None:
+        if asked.unknown is not None and self._unknown.is_none(asked.unknown):
             check.told(State.UNKNOWN_LIST)
         else:
-            self.ask(target, question, check)
-
-    async def _ask_elsewhere(self, asked: AskedList, question: Question, check: Check) -> None:
-        # It may be about to open a connection, which takes longer than a check may. If it were given up, the next
-        # check would begin anew, and none would ever get through.
-        asking = self._tasks.begin(self._state_elsewhere(asked, question))
-        try:
-            async with asyncio.timeout(self._deadline):
-                state = await asyncio.shield(asking)
-        except STORE_ERRORS:
-            state = self._last_known(asked, question, State.STORE_DOWN)
-        except Exception:
-            log.exception("a check that another node has to answer failed")
-            state = State.ERROR
-        finally:
-            self._lines.look_again()
-        check.told(state)
-
-    async def _state_elsewhere(self, asked: AskedList, question: Question) -> State:
-        active = await self._store.execute_command("HGET", asked.about, "active")
-        values = (question,) if isinstance(question, bytes) else question
-        found = await self._store.execute_command("SMISMEMBER", asked.key, *values)
-        if active != b"1":
-            return State.UNKNOWN_LIST if active is None else State.INACTIVE_LIST
-        return State.IN if any(found) else State.NOT_IN
+            self.ask(asked, question, check)
 
 
 def question_of(readings: Sequence[bytes]) -> Question:
     """The question whether any of `readings`, of which there is one at least, is in a list."""
     return readings[0] if len(readings) == 1 else tuple(readings)
-
-
-def _failed(error: BaseException) -> None:
-    if not isinstance(error, STORE_ERRORS):
-        log.error("a check failed", exc_info=error)
 
 
 class _Waiting:

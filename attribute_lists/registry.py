@@ -57,15 +57,12 @@ class Registry:
         self.was_emptied = self._identity is not None
         return not self.was_emptied
 
-    async def look_up(self, account: str, alias: str) -> str | None:
-        """The id of the list that `alias` stands for by now. Raises the store's errors."""
+    def learn(self, account: str, alias: str, list_id: str) -> None:
+        """Somebody found out that `alias` stands for that list by now."""
         name = keys.qualified(account, alias)
-        target: bytes | None = await self._store.execute_command("HGET", keys.REGISTRY_ALIASES, name)
-        if target is None:
-            return None
-        self._aliases[name] = target.decode()
-        self._changed()
-        return target.decode()
+        if self._aliases.get(name) != list_id:
+            self._aliases[name] = list_id
+            self._changed()
 
     async def follow(self) -> None:
         """Keep up with the store until cancelled."""

@@ -68,11 +68,21 @@ class FastPath:
         return type("FastPathProtocol", (_FastPathProtocol,), {"guard": guard, "path": self})
 
     def learn(self, data: bytes, asked: AskedList) -> None:
-        """`data` is one whole request that asks `asked` and keeps the connection: more like it are usual."""
+        """`data` is one whole request that asks `asked` and keeps the connection: more like it are usual.
+
+        Not for unknown names, of which strangers may send any number: those that are asked often would be forgotten.
+        """
         head, _, end = data.partition(_LIST_ID)
         value = head.removeprefix(_TO_VALUE)
-        # Where there is another `&listId=`, this one is a part of the value.
-        if value is not head and len(end) <= _LONGEST_END and _LIST_ID not in end and _is_plain(value):
+        # Where there is another `&listId=`, this one is a part of the value. Names of no list, of which strangers may
+        # send as many as they like, are not learnt: they would make those forgotten that are asked all the time.
+        if (
+            asked.unknown is None
+            and value is not head
+            and len(end) <= _LONGEST_END
+            and _LIST_ID not in end
+            and _is_plain(value)
+        ):
             if len(self.usual) >= _MOST_TAILS:
                 self.usual.clear()
             self.usual[end] = asked
@@ -107,7 +117,7 @@ class FastPath:
             return None
         found = self.checks.read(b"attribute=x&listId=" + tail)
         asked = None if isinstance(found, str) else found[0]
-        if len(tail) <= _LONGEST_TAIL:
+        if len(tail) <= _LONGEST_TAIL and (asked is None or asked.unknown is None):
             if len(self._lists) >= _MOST_TAILS:
                 self._lists.clear()
             self._lists[tail] = asked
@@ -233,7 +243,7 @@ class _FastPathProtocol(GuardedProtocol):
                 self._asking, self._keep = True, keep
                 self.told(asks)
             else:
-                if keep and end + 4 == len(data):
+                if keep and end + 4 == len(data) and asks[0].unknown is None:
                     self.path.learn(data, asks[0])
                 self._ask(*asks, keep)
             data = data[end + 4 :]
