@@ -7,6 +7,7 @@ kept. Who is asked for again moves to the new one, so those that nobody asked fo
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from attribute_lists.hash_lookups import HashLookups
 from attribute_lists.names import is_account
+from attribute_lists.replies import state_of
+from attribute_lists.states import State
 from foundation.errors import BadRequestError, TooLargeError
 from foundation.json import no_json, utf8
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
+from foundation.tasks import Tasks
 from foundation.web import read_body
 from gateway.decisions_description import error_responses
 from gateway.readings import read_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
-    from foundation.store import Store
+    from attribute_lists.lines import Lines
     from gateway.flag_settings import ServedSettings
+    from gateway.lookup_health import Note
     from gateway.metrics import Metrics
     from gateway.visitors import Visitors
 
@@ -42,86 +48,113 @@ _AT_ONCE = 500  # aliases looked at in one go, so that no check waits behind it
 # Hashes "account:alias" -> user id, UTF-8. They don't begin like the keys of lists, whose every change is told around.
 _KEYS = ("cg:aliases:{all}:new", "cg:aliases:{all}:old")
 
-# KEYS new, old; ARGV aliases that `new` may hold, alias, user, 1 to leave a newer one alone. UNLINK frees memory in the
-# background.
-_SET = """
+# KEYS new, old; ARGV aliases that `new` may hold, then those of the script. UNLINK frees memory in the background.
+_PUT = """
 local gone = 0
-local is_there = redis.call('HEXISTS', KEYS[1], ARGV[2]) == 1
-if is_there and ARGV[4] == '1' then return 0 end
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[1]) and not is_there then
-  gone = redis.call('HLEN', KEYS[2])
-  redis.call('UNLINK', KEYS[2])
-  redis.call('RENAME', KEYS[1], KEYS[2])
+local function put(alias, user)
+  if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[1]) and redis.call('HEXISTS', KEYS[1], alias) == 0 then
+    gone = gone + redis.call('HLEN', KEYS[2])
+    redis.call('UNLINK', KEYS[2])
+    redis.call('RENAME', KEYS[1], KEYS[2])
+  end
+  redis.call('HSET', KEYS[1], alias, user)
 end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+"""
+
+# Alias and user.
+_SET = f"""{_PUT}
+put(ARGV[2], ARGV[3])
+return gone
+"""
+
+# Aliases, of which those that are in `old` alone are put into `new`, too.
+_KEEP = f"""{_PUT}
+local users = redis.call('HMGET', KEYS[2], unpack(ARGV, 2))
+for i = 2, #ARGV do
+  local user = users[i - 1]
+  if user and redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then put(ARGV[i], user) end
+end
 return gone
 """
 
 
 class Aliases:
-    """The one that reads and writes them. `remember`: how many are kept, of all accounts together.
+    """The one that reads and writes them, over the connections of the checks, since getFlag waits for the answer.
 
-    `deadline`: seconds that the store has, since the SDK's getFlag waits for the answer.
+    `remember`: how many are kept, of all accounts together. `note` is told of how many questions and answers (`what`:
+    `user_alias`, `set_user_alias`) went well, or why not.
     """
 
-    def __init__(self, store: Store, metrics: Metrics, *, remember: int, deadline: float = 0.1) -> None:
-        self._store: Any = store
-        self._deadline = deadline
+    def __init__(self, lines: Lines, metrics: Metrics, note: Note, *, remember: int) -> None:
+        self._lines = lines
+        self._lookups = HashLookups(lines, *_KEYS, note=functools.partial(note, "user_alias"))
+        self._note = note
         self._half = (remember + 1) // 2
         self._forgotten = metrics.aliases_forgotten
-        self._fails = False
+        self._keeping = Tasks(lambda error: log.debug("an alias is not kept for longer: %s", explain(error)))
 
     async def put(self, account: str, alias: str, user: str) -> bool:
         """Let `alias` stand for `user`; whether that is kept. It raises nothing for a sick store."""
-        try:
-            async with asyncio.timeout(self._deadline):
-                await self._set(f"{account}:{alias}", user)
-        except STORE_ERRORS as error:
-            self._note_failure(error)
+        if not self._half:
             return False
-        self._fails = False
+        try:
+            await self._run(self._sent(_SET, f"{account}:{alias}", user))
+        except STORE_ERRORS as error:
+            self._note("set_user_alias", state_of(error), 1)
+            return False
+        self._note("set_user_alias", None, 1)
         return True
 
     async def users_of(self, account: str, aliases: Sequence[str]) -> list[str]:
         """The user behind each alias; itself, where it is none, or where the store can't tell in time."""
-        names = [f"{account}:{alias}" for alias in aliases]
-        try:
-            async with asyncio.timeout(self._deadline):
-                new, old = await asyncio.gather(*(self._store.hmget(key, names) for key in _KEYS))
-                for name, newer, older in zip(names, new, old, strict=True):
-                    if newer is None and older is not None:
-                        await self._set(name, older, is_older=True)
-        except STORE_ERRORS as error:
-            self._note_failure(error)
+        if not self._half:
             return list(aliases)
-        self._fails = False
-        found = [older if newer is None else newer for newer, older in zip(new, old, strict=True)]
-        return [alias if user is None else user.decode() for alias, user in zip(aliases, found, strict=True)]
+        names = {alias: f"{account}:{alias}" for alias in aliases}
+        lookups = {alias: self._lookups.get(name) for alias, name in names.items()}
+        await asyncio.wait(set(lookups.values()))
+        users: dict[str, str] = {}
+        old = []
+        for alias, lookup in lookups.items():
+            found = lookup.result()
+            if isinstance(found, State):
+                continue
+            newer, older = found[names[alias]]
+            user = older if newer is None else newer
+            if user is not None:
+                users[alias] = user.decode()
+                if newer is None:
+                    old.append(names[alias])
+        if old:
+            self._keeping.begin(self._run(self._sent(_KEEP, *old)))
+        return [users.get(alias, alias) for alias in aliases]
 
-    async def forget(self, accounts: Iterable[str], person: str) -> int:
-        """Remove every alias that is `person` or stands for them; how many. Raises the store's errors."""
-        owners = set(accounts)
-        removed = 0
-        for key in _KEYS:
-            gone = []
-            async for name, user in self._store.hscan_iter(key, count=_AT_ONCE):
-                account, _, alias = name.decode().partition(":")
-                if account in owners and person in (alias, user.decode()):
-                    gone.append(name)
-            for start in range(0, len(gone), _AT_ONCE):
-                removed += await self._store.hdel(key, *gone[start : start + _AT_ONCE])
-        return removed
+    async def aclose(self) -> None:
+        await self._keeping.end()
+        await self._lookups.aclose()
 
-    async def _set(self, name: str, user: str | bytes, *, is_older: bool = False) -> None:
-        gone = await self._store.eval(_SET, len(_KEYS), *_KEYS, self._half, name, user, int(is_older))
-        if gone:
+    async def _run(self, reply: Awaitable[int]) -> None:
+        if gone := await reply:
             self._forgotten.inc(gone)
             log.warning("%d aliases were forgotten to make room; ALIASES_REMEMBERED makes more", gone)
 
-    def _note_failure(self, error: BaseException) -> None:
-        if not self._fails:
-            log.warning("aliases can't be looked up: %s; every id stands for itself until then", explain(error))
-        self._fails = True
+    def _sent(self, script: str, *arguments: str) -> Awaitable[int]:
+        keys = str(len(_KEYS)), *_KEYS
+        return self._lines.execute(_KEYS[0], "EVAL", script, *keys, str(self._half), *arguments)
+
+
+async def forget_aliases(store: Any, accounts: Iterable[str], person: str) -> int:
+    """Remove every alias that is `person` or stands for them; how many. Raises the store's errors."""
+    owners = set(accounts)
+    removed = 0
+    for key in _KEYS:
+        gone = []
+        async for name, user in store.hscan_iter(key, count=_AT_ONCE):
+            account, _, alias = name.decode().partition(":")
+            if account in owners and person in (alias, user.decode()):
+                gone.append(name)
+        for start in range(0, len(gone), _AT_ONCE):
+            removed += await store.hdel(key, *gone[start : start + _AT_ONCE])
+    return removed
 
 
 class _SetAlias(msgspec.Struct, rename="camel"):

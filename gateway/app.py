@@ -23,6 +23,7 @@ from gateway.event_queue import EventQueue
 from gateway.events import Events, events_router, takers
 from gateway.exposures import Exposures
 from gateway.flag_settings import POLLED, polled_settings, settings_router
+from gateway.lookup_health import LookupHealth
 from gateway.metrics import Metrics
 from gateway.parts import Geography, served_settings
 from gateway.publishing import Publishing
@@ -51,11 +52,13 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     metrics = Metrics(crew)
     store = connect(settings, timeout=_STORE_TIMEOUT, connect_timeout=_CONNECT_TIMEOUT, retries=0)
     served = served_settings(settings, store, metrics, crew)
+    lookups = LookupHealth(metrics)
     membership = Membership(
         store,
         deadline=_DEADLINE,
         remember=settings.last_known_answers,
         serve_stale_for=settings.serve_stale_for,
+        note_lookups=functools.partial(lookups.note, "list_name"),
     )
     checks = Checks(membership, served, default_account=settings.account_id)
     metrics.count_checks(checks.counts)
@@ -63,10 +66,10 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     exposures = Exposures(store, metrics, most=settings.events_waiting) if settings.exports_exposures else None
     visitors = Visitors(store, remember=settings.visitors_remembered)
     events = Events(metrics, served, visitors, queue, exposures, default_account=settings.account_id)
-    readiness = Readiness(membership, served, crew, [part for part in (queue, exposures) if part is not None])
+    readiness = Readiness(membership, served, lookups, crew, [part for part in (queue, exposures) if part is not None])
     geography = Geography(settings, crew)
     details = UserDetails(UserAgents(), geography.locations, trusted_proxies=settings.trusted_proxies)
-    aliases = Aliases(store, metrics, remember=settings.aliases_remembered, deadline=_DEADLINE)
+    aliases = Aliases(membership.lines, metrics, lookups.note, remember=settings.aliases_remembered)
     deciding = DecisionsPart(
         settings,
         checks=checks,
@@ -85,6 +88,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
             async with (
                 metrics.flushing(),
                 membership.running(),
+                contextlib.aclosing(aliases),
                 served.running(),
                 geography.running(),
                 _running(queue),

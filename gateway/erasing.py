@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.accounts import configured_accounts
-from gateway.aliases import Aliases
+from gateway.aliases import forget_aliases
 from gateway.event_queue import event_stream
 from gateway.file_settings import FileSettings
 from gateway.metrics import Metrics
@@ -51,7 +51,7 @@ async def erase_person(
     """
     streams = event_stream(store, settings), exposure_stream(store)
     events, exposures = [await stream.erase(names_person(person), tell) for stream in streams]
-    aliases = await Aliases(store, Metrics(), remember=settings.aliases_remembered).forget(accounts, person)
+    aliases = await forget_aliases(store, accounts, person)
     visitors = Visitors(store, remember=settings.visitors_remembered)
     visitor_ids = [await visitors.forget(account, person) for account in accounts]
     return Erased(events, exposures, aliases, sum(visitor_ids))

@@ -69,6 +69,13 @@ class Metrics:
             "Aliases that made room for others (ALIASES_REMEMBERED)",
             registry=self.registry,
         )
+        self.lookups_failed = Counter(
+            "cohort_gateway_lookups_failed",
+            "Names that the store told nothing of in time, by kind (list_name, user_alias, set_user_alias) and reason: "
+            "store_down, overloaded (too many at once), error",
+            ["kind", "reason"],
+            registry=self.registry,
+        )
         self.connections_refused = Counter(
             "cohort_gateway_connections_refused",
             "Connections ended by us, by reason: too_many_connections, too_slow, head_too_large, bad_http",

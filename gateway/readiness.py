@@ -36,11 +36,13 @@ class Readiness:
         self,
         membership: Membership,
         served: ServedSettings,
+        lookups: _Part,
         crew: Crew | None = None,
         queues: Sequence[_Part] = (),
     ) -> None:
         self._membership = membership
         self._served = served
+        self._lookups = lookups
         self._queues = queues
         self._crew = crew or Crew()
         self._phase = Phase.STARTING
@@ -65,6 +67,8 @@ class Readiness:
             reasons.append(f"workers {serving} of {self._crew.size}")
         if self._membership.trouble is not None:
             reasons.append(self._membership.trouble.value)
+        else:  # nothing that says it all
+            reasons += self._lookups.trouble
         reasons += self._served.trouble
         reasons += failed_tasks()
         for queue in self._queues:

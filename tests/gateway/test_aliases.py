@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
+from attribute_lists.membership import Membership
 from foundation.store import connect
-from gateway.aliases import Aliases
+from gateway.aliases import Aliases, forget_aliases
+from gateway.lookup_health import LookupHealth
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import ACCOUNT, Wire
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import httpx
     import redis
 
+    from foundation.settings import ServiceSettings
     from tests.support.processes import Program
 
 SET, GET = "/user-alias/setUserAlias", "/user-alias/getAliasUserId"
@@ -167,12 +171,26 @@ def test_a_silent_store_holds_nobody_up(tmp_path: Path) -> None:
         assert user_of(program) == "user1"
 
 
+@contextlib.asynccontextmanager
+async def aliases_of(settings: ServiceSettings, *, remember: int) -> AsyncIterator[Aliases]:
+    """Aliases by themselves, on a store that has time."""
+    client = connect(settings)
+    membership, lookups = Membership(client, deadline=10), LookupHealth(Metrics())
+    try:
+        async with (
+            membership.running(),
+            contextlib.aclosing(Aliases(membership.lines, Metrics(), lookups.note, remember=remember)) as aliases,
+        ):
+            yield aliases
+    finally:
+        await client.aclose()
+
+
 @pytest.fixture
 async def few(store_url: str) -> AsyncIterator[Aliases]:
     """Room for ten aliases."""
-    client = connect(GatewaySettings(_env_file=None, redis_url=store_url))
-    yield Aliases(client, Metrics(), remember=10, deadline=10)
-    await client.aclose()
+    async with aliases_of(GatewaySettings(_env_file=None, redis_url=store_url), remember=10) as aliases:
+        yield aliases
 
 
 async def test_the_number_is_bounded_and_who_is_asked_for_stays(few: Aliases, store: redis.Redis) -> None:
@@ -193,7 +211,7 @@ async def test_the_newest_user_of_an_alias_counts_however_old_the_alias_is(few: 
         assert await few.users_of(ACCOUNT, ["tmp"]) == ["now"]
 
 
-async def test_a_person_is_forgotten_wherever_they_are(few: Aliases) -> None:
+async def test_a_person_is_forgotten_wherever_they_are(few: Aliases, store_url: str) -> None:
     for account, alias, user in (
         ("1", "a", "alice"),
         ("1", "b", "alice"),
@@ -202,6 +220,8 @@ async def test_a_person_is_forgotten_wherever_they_are(few: Aliases) -> None:
         ("2", "a", "alice"),
     ):
         await few.put(account, alias, user)
-    assert await few.forget(["1"], "alice") == 3
+    client = connect(GatewaySettings(_env_file=None, redis_url=store_url))
+    assert await forget_aliases(client, ["1"], "alice") == 3
+    await client.aclose()
     assert await few.users_of("1", ["a", "b", "alice", "d"]) == ["a", "b", "alice", "bob"]
     assert await few.users_of("2", ["a"]) == ["alice"]

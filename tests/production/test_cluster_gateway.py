@@ -8,9 +8,9 @@ import pytest
 
 from foundation.settings import ServiceSettings
 from foundation.store import connect
-from gateway.aliases import Aliases
-from gateway.metrics import Metrics
+from gateway.aliases import forget_aliases
 from gateway.settings_copies import Copies, tag_of
+from tests.gateway.test_aliases import aliases_of
 from tests.support.cluster import Cluster, running_cluster
 
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ async def store(cluster: Cluster) -> AsyncIterator[Store]:
     await client.aclose()
 
 
-async def test_aliases_are_set_found_and_forgotten(store: Store) -> None:
-    aliases = Aliases(store, Metrics(), remember=4, deadline=10)
-    for alias in "abc":
-        assert await aliases.put("1", alias, "alice")
-    assert await aliases.users_of("1", ["a", "c", "none"]) == ["alice", "alice", "none"]
-    assert await aliases.forget(["1"], "alice") == 4  # one of them stood in both halves
-    assert await aliases.users_of("1", ["a", "b", "c"]) == ["a", "b", "c"]
+async def test_aliases_are_set_found_and_forgotten(cluster: Cluster, store: Store) -> None:
+    async with aliases_of(ServiceSettings(redis_url=cluster.url, redis_cluster=True), remember=4) as aliases:
+        for alias in "abc":
+            assert await aliases.put("1", alias, "alice")
+        assert await aliases.users_of("1", ["a", "c", "none"]) == ["alice", "alice", "none"]
+        assert await aliases.put("1", "c", "alice")  # comes after the move of `a`
+        assert await forget_aliases(store, ["1"], "alice") == 4  # one of them stood in both halves
+        assert await aliases.users_of("1", ["a", "b", "c"]) == ["a", "b", "c"]
 
 
 async def test_settings_are_kept(store: Store, tmp_path: Path) -> None:
