@@ -7,6 +7,7 @@ Found with redis-py 8.1, each with a test in tests/production/test_cluster.py:
 - A failure closes every connection, those to healthy nodes and of other commands too.
 - `ASKING` and the command that it is for go to different connections of the pool, and a redirection to a node that was
   added since is an `AttributeError`.
+- Who comes while all connections to a node are taken fails, instead of waiting for one.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from foundation.pools import place_in
 from foundation.tasks import end
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 _REDIRECTIONS = 16
 _TRY_AGAIN_SECONDS = 0.05
 _BETWEEN_LOOKS_SECONDS = 0.5
+# Percent of the connections to a node that may be taken at once; the others are for subscriptions and the map of slots.
+_FOR_COMMANDS, _FOR_PIPELINES = 70, 15
 
 _MAP_MAY_BE_OLD = (ConnectionError, TimeoutError, ClusterDownError, SlotNotCoveredError, OSError)
 
@@ -57,6 +61,11 @@ class ClusterStore(RedisCluster):
         self._opening: asyncio.Task[Any] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._looked = 0.0
+        self._patience: float | None = options.get("socket_timeout")
+        connections = self.connection_kwargs["max_connections"]  # to each node
+        self._commands_at_once = -(-connections * _FOR_COMMANDS // 100)
+        self._rooms: dict[str, asyncio.Semaphore] = {}  # of commands, by node
+        self._pipelines = asyncio.Semaphore(-(-connections * _FOR_PIPELINES // 100))
 
     async def initialize(self, *_: Any, **__: Any) -> ClusterStore:
         """Read the map for the first time. A caller who is cancelled doesn't end it for the others."""
@@ -98,6 +107,11 @@ class ClusterStore(RedisCluster):
                 raise
         raise AssertionError  # the last attempt returned or raised
 
+    async def in_turn(self, pipeline: Callable[[], Awaitable[Any]]) -> Any:
+        """`tried_again` for a pipeline, which takes a connection to each of its nodes: few of them at once."""
+        async with place_in(self._pipelines, seconds=self._patience):
+            return await self.tried_again(pipeline)
+
     async def aclose(self) -> None:
         await end(*(task for task in (self._looking, self._opening) if task is not None))
         await super().aclose()
@@ -107,9 +121,12 @@ class ClusterStore(RedisCluster):
         node, asking = target_node, False
         for _ in range(_REDIRECTIONS):
             try:
-                if asking:
-                    return await _ask(node, *args, **options)
-                return await node.execute_command(*args, **options)
+                async with place_in(self._room_of(node), seconds=self._patience):
+                    if asking:
+                        return await _ask(node, *args, **options)
+                    return await node.execute_command(*args, **options)
+            except MaxConnectionsError:
+                raise
             except MovedError as moved:
                 await self.nodes_manager.move_slot(moved)
                 self.look_again()
@@ -125,6 +142,12 @@ class ClusterStore(RedisCluster):
                 await node.disconnect_free_connections()
                 raise
         raise ClusterDownError(f"a command was sent on {_REDIRECTIONS} times")
+
+    def _room_of(self, node: ClusterNode) -> asyncio.Semaphore:
+        room = self._rooms.get(node.name)
+        if room is None:
+            room = self._rooms[node.name] = asyncio.Semaphore(self._commands_at_once)
+        return room
 
     def _node_at(self, redirection: AskError) -> ClusterNode:
         known = self.get_node(host=redirection.host, port=redirection.port)
@@ -164,7 +187,7 @@ class _Pipeline(ClusterPipeline):
                 super(_Pipeline, self).execute_command(*args, **options)
             return await super(_Pipeline, self).execute(raise_on_error, allow_redirections)
 
-        found: list[Any] = await self._store.tried_again(attempt)
+        found: list[Any] = await self._store.in_turn(attempt)
         return found
 
 

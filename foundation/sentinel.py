@@ -11,6 +11,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from foundation.pools import WaitingSentinelPool
 from foundation.tasks import Tasks
 
 Address = tuple[str, int]
@@ -74,6 +75,8 @@ def sentinel_client(
     """A client of `master`. `of_sentinels`, `of_store`: redis-py's options for connections to these and to that."""
     asking = of_sentinels | {"retry": Retry(NoBackoff(), 1)}
     sentinels = Sentinels(addresses, of_sentinels=asking, of_store=of_store)
-    client: SentinelStore = sentinels.master_for(master, redis_class=SentinelStore)
+    client: SentinelStore = sentinels.master_for(
+        master, redis_class=SentinelStore, connection_pool_class=WaitingSentinelPool
+    )
     client.sentinels = sentinels
     return client

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -19,6 +19,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from foundation.cluster import ClusterStore
 from foundation.errors import ConfigurationError
 from foundation.packing import use_hiredis
+from foundation.pools import WaitingPool
 from foundation.sentinel import sentinel_client
 from foundation.tls import share_contexts
 
@@ -70,7 +71,8 @@ def connect(
     if settings.redis_password is not None:
         options["password"] = settings.redis_password
     if settings.uses_embedded_store:
-        return Redis(unix_socket_path=str(embedded_socket(settings.data_dir)), **options)
+        socket = str(embedded_socket(settings.data_dir))
+        return Redis.from_pool(WaitingPool(UnixDomainSocketConnection, path=socket, **options))
     if settings.redis_sentinels is not None:
         return _sentinel_client(settings, options)
     if settings.redis_url is not None:
@@ -79,7 +81,8 @@ def connect(
     options |= _tls(settings, wanted=settings.redis_enable_tls)
     if settings.redis_cluster:
         return ClusterStore(retries=retries, **_for_cluster(options))
-    return Redis(**options)
+    connection = SSLConnection if options.pop("ssl", False) else Connection
+    return Redis.from_pool(WaitingPool(connection, **options))
 
 
 async def server_ids(store: Store) -> str:
@@ -137,7 +140,7 @@ def _url_client(settings: ServiceSettings, url: str, options: dict[str, Any], *,
         if settings.redis_cluster:
             url, others = _first_node(url)
             return ClusterStore.from_url(url, startup_nodes=others, retries=retries, **_for_cluster(options))
-        return Redis.from_url(url, **options)
+        return Redis.from_pool(WaitingPool.from_url(url, **options))
     except RedisClusterException as error:
         raise ConfigurationError(f"REDIS_URL does not fit REDIS_CLUSTER=true: {error}") from error
     except ValueError as error:

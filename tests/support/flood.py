@@ -12,14 +12,16 @@ from tests.support.raw_http import Answer, connection, read_all, split_answers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+_LENGTH = {"GET": "", "POST": "Content-Length: 0\r\n"}
+
 
 def flood(address: str, targets: Sequence[str], *, connections: int = 300, method: str = "GET") -> list[Answer]:
-    """The answers to a request for each of `targets`, in no order that matters."""
+    """The answers to a request without a body for each of `targets`, in no order that matters."""
     shares = [share for share in (targets[number::connections] for number in range(connections)) if share]
     with contextlib.ExitStack() as stack:
         peers = [stack.enter_context(connection(address, timeout=60.0)) for _ in shares]
         for peer, share in zip(peers, shares, strict=True):
-            heads = [f"{method} {target} HTTP/1.1\r\nHost: x\r\n" for target in share]
+            heads = [f"{method} {target} HTTP/1.1\r\nHost: x\r\n{_LENGTH[method]}" for target in share]
             heads[-1] += "Connection: close\r\n"
             peer.sendall("".join(f"{head}\r\n" for head in heads).encode())
         return [answer for peer in peers for answer in split_answers(read_all(peer))]
