@@ -85,7 +85,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
-        self.queries: list[tuple[Query, int]] = []  # and how many replies each takes
+        self.queries: list[tuple[Query, int]] | None = None  # and how many replies each takes
         self.size = 0  # checks and queries
         self.replies = 0  # that it takes
         self.due = 0.0
@@ -96,10 +96,11 @@ class Batch:
     def commands(self) -> list[bytes]:
         """As they are on the wire: for each list a look and what is asked of it, then those of the queries."""
         self.parts = [piece for part in self.parts for piece in part.pieces]
-        self.size = sum(len(part.checks) for part in self.parts) + len(self.queries)
+        self.size = sum(len(part.checks) for part in self.parts)
         commands = [command for part in self.parts for command in (part.asked.look, part.command())]
-        for at, (query, _) in enumerate(self.queries):
-            of_query = query.commands()
-            self.queries[at] = query, len(of_query)
-            commands += of_query
+        if self.queries is not None:
+            self.size += len(self.queries)
+            of_queries = [query.commands() for query, _ in self.queries]
+            self.queries = [(query, len(found)) for (query, _), found in zip(self.queries, of_queries, strict=True)]
+            commands += itertools.chain.from_iterable(of_queries)
         return commands

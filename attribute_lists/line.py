@@ -102,11 +102,13 @@ class Line(asyncio.Protocol):
     def ask(self, asked: AskedList, question: Question, check: Check) -> State | None:
         """Ask; `check` is told later. Or what stands against asking: the caller decides then."""
         batch = self._next
-        if batch is None:
-            begun = self._begin_batch()
-            if isinstance(begun, State):
-                return begun
-            batch = begun
+        if batch is None:  # as in `_begin_batch`, which takes a twentieth of what a batch of one check takes
+            if self._overdue or self._transport is None:
+                return _DOWN
+            if self._in_flight >= MOST_IN_FLIGHT:
+                return State.OVERLOADED
+            batch = self._next = Batch()
+            self._loop.call_soon(self._flush)
         part = asked.part
         if part is None:
             part = asked.part = Part(asked, [], [])
@@ -120,6 +122,8 @@ class Line(asyncio.Protocol):
         batch = self._next or self._begin_batch()
         if isinstance(batch, State):
             return batch
+        if batch.queries is None:
+            batch.queries = []
         batch.queries.append((query, 0))
         return None
 
@@ -226,8 +230,8 @@ class Line(asyncio.Protocol):
         self._in_flight -= batch.size
         if batch.given_up:
             return
-        if batch.queries:
-            replies = self._tell_queries(batch, replies)
+        if batch.queries is not None:
+            replies = _tell_queries(batch.queries, replies)
         first, trouble = 0, None
         if self._identity:
             first = 1
@@ -269,15 +273,6 @@ class Line(asyncio.Protocol):
                 check.told(_IN if is_in else _NOT_IN)
             except Exception:
                 log.exception("a check's answer could not be delivered")
-
-    def _tell_queries(self, batch: Batch, replies: list[Any]) -> list[Any]:
-        """The replies that are left for the parts."""
-        at = len(replies) - sum(count for _, count in batch.queries)
-        others = replies[:at]
-        for query, count in batch.queries:
-            _tell_query(query, replies[at : at + count])
-            at += count
-        return others
 
     def _greeted(self, replies: list[Any]) -> None:
         if self._identity:
@@ -332,7 +327,7 @@ class Line(asyncio.Protocol):
 
     def _give_up(self, batch: Batch) -> None:
         batch.given_up = True
-        for query, _ in batch.queries:
+        for query, _ in batch.queries or ():
             _tell_query(query, None)
         for part in batch.parts:
             self._tell(part, _DOWN, None, remembers=False)
@@ -360,6 +355,16 @@ class Line(asyncio.Protocol):
         if connection is not None:
             forget_transport(connection)
         self._ended.set()
+
+
+def _tell_queries(queries: list[tuple[Query, int]], replies: list[Any]) -> list[Any]:
+    """The replies that are left for the parts of the batch."""
+    at = len(replies) - sum(count for _, count in queries)
+    others = replies[:at]
+    for query, count in queries:
+        _tell_query(query, replies[at : at + count])
+        at += count
+    return others
 
 
 def _tell_query(query: Query, replies: list[Any] | None) -> None:

@@ -97,7 +97,7 @@ class Membership:
 
     def list_named(self, account: str, name: str) -> AskedList | None:
         """The list that `name`, an id or an alias, stands for now; None where it can't be a name of one."""
-        found = self._names.get((account, name))
+        found = self._names.get((account, name)) or self._unknown.get(account, name)
         if found is not None:
             return found
         if not is_account(account) or not is_list_id(name):
@@ -105,7 +105,7 @@ class Membership:
         list_id = self._registry.list_id(account, name)
         found = self._known(account, list_id)
         if found is None:
-            return self._unknown.named(account, list_id)
+            return self._unknown.get(account, list_id) or self._unknown.add(account, list_id)
         if len(self._names) >= _MOST_LISTS:
             self._names.clear()
         self._names[account, name] = found
@@ -158,7 +158,8 @@ class Membership:
         """There is such a list, though it was an unknown name."""
         asked.unknown = None
         self._unknown.drop(asked)
-        self._keep(asked)
+        if asked.key not in self._lists:
+            self._keep(asked)
 
     def is_same_store(self, identity: bytes | None) -> bool:
         is_same = self._registry.is_same_store(identity)
@@ -221,7 +222,7 @@ class Membership:
         self._lists[asked.key] = self._lists[asked.about] = asked
 
     def _lists_changed(self) -> None:
-        self._unknown.all_may_have_changed()
+        self._unknown.clear()
         self._forget_names()
         self.lines.look_again()
 
@@ -242,7 +243,7 @@ class Membership:
         elif self._lists.get(asked.key) is asked:  # it was deleted
             del self._lists[asked.key], self._lists[asked.about]
             self._forget_names()
-            self.ask(self._unknown.named(asked.account, asked.list_id), question, check)
+            self.ask(self._unknown.add(asked.account, asked.list_id), question, check)
         else:
             check.told(State.UNKNOWN_LIST)
 

@@ -52,22 +52,30 @@ class UnknownNames:
         self._once: OrderedDict[_Name, AskedList] = OrderedDict()
         self._again: OrderedDict[_Name, AskedList] = OrderedDict()
 
-    def named(self, account: str, list_id: str) -> AskedList:
-        """What a check asks that names no list, as if there were such a one."""
-        found = self._again.pop((account, list_id), None) or self._once.pop((account, list_id), None)
-        table = self._again
-        if found is None:
-            found, table = AskedList(account, list_id), self._once
-            found.unknown = UnknownName(account, list_id)
-        if len(table) >= _MOST_OF_A_KIND:
-            table.popitem(last=False)
-        table[account, list_id] = found
+    def get(self, account: str, name: str) -> AskedList | None:
+        """What was given for `name` before."""
+        found = self._again.pop((account, name), None) or self._once.pop((account, name), None)
+        if found is not None:
+            _put(self._again, found)
         return found
+
+    def add(self, account: str, list_id: str) -> AskedList:
+        """What a check asks that names no list, as if there were one."""
+        asked = AskedList(account, list_id)
+        asked.unknown = UnknownName(account, list_id)
+        _put(self._once, asked)
+        return asked
 
     def drop(self, asked: AskedList) -> None:
         """There is such a list."""
         for table in (self._again, self._once):
             table.pop((asked.account, asked.list_id), None)
+
+    def clear(self) -> None:
+        """There are other lists and aliases than before."""
+        self._again.clear()
+        self._once.clear()
+        self._changes += 1
 
     def look_up(self, unknown: UnknownName) -> None:
         """See to it that `lookup` is newer than the question."""
@@ -98,3 +106,9 @@ class UnknownNames:
 
     def all_may_have_changed(self) -> None:
         self._changes += 1
+
+
+def _put(table: OrderedDict[_Name, AskedList], asked: AskedList) -> None:
+    if len(table) >= _MOST_OF_A_KIND:
+        table.popitem(last=False)
+    table[asked.account, asked.list_id] = asked

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attribute_lists.states import State
 from foundation.guarded_http import GuardedProtocol
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.check import Asked, Checks
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _LARGEST_HEAD = 64 * 1024  # bytes of a request that is not whole yet, and of those that wait behind it
 _MOST_TAILS, _LONGEST_TAIL, _LONGEST_END = 4096, 512, 2048
@@ -58,6 +59,7 @@ class FastPath:
         self.heads = Heads(handed_over=frozenset((b"origin",)) if for_browsers else frozenset())
         self.log_every = self._until_logged = log_every
         self._lists: dict[bytes, AskedList | None] = {}
+        self._unknown: dict[bytes, tuple[str, str]] = {}  # account and name, where that is none of a list
         self.usual: dict[bytes, AskedList] = {}  # by what stands from `&listId=` on in a request
         self.answers: dict[str, bytes] = {}  # where the connection stays, by state
         checks.membership.when_names_change.append(self._forget_names)
@@ -83,9 +85,7 @@ class FastPath:
             and _LIST_ID not in end
             and _is_plain(value)
         ):
-            if len(self.usual) >= _MOST_TAILS:
-                self.usual.clear()
-            self.usual[end] = asked
+            _remember(self.usual, end, asked)
 
     def read(self, query: bytes) -> Asked | str | None:
         """What `query` asks, or the answer. None: it is no part of a valid request.
@@ -113,14 +113,19 @@ class FastPath:
             return self._lists[tail]
         except KeyError:
             pass
+        name = self._unknown.get(tail)
+        if name is not None:
+            return self.checks.membership.list_named(*name)
         if _CONTROL.search(tail):
             return None
         found = self.checks.read(b"attribute=x&listId=" + tail)
         asked = None if isinstance(found, str) else found[0]
-        if len(tail) <= _LONGEST_TAIL and (asked is None or asked.unknown is None):
-            if len(self._lists) >= _MOST_TAILS:
-                self._lists.clear()
-            self._lists[tail] = asked
+        if len(tail) > _LONGEST_TAIL:
+            return asked
+        if asked is None or asked.unknown is None:
+            _remember(self._lists, tail, asked)
+        else:
+            _remember(self._unknown, tail, (asked.account, asked.list_id))
         return asked
 
     def sample(self, state: str) -> None:
@@ -132,6 +137,7 @@ class FastPath:
 
     def _forget_names(self) -> None:
         self._lists.clear()
+        self._unknown.clear()
         self.usual = {}  # another one, so that no connection goes by it any more
 
     def answer(self, state: str, headers: list[tuple[bytes, bytes]]) -> bytes:
@@ -363,6 +369,12 @@ class _FastPathProtocol(GuardedProtocol):
         super().resume_writing()
         if self._waiting:
             self.loop.call_soon(self._go_on)
+
+
+def _remember(known: dict[bytes, T], tail: bytes, meaning: T) -> None:
+    if len(known) >= _MOST_TAILS:
+        known.clear()
+    known[tail] = meaning
 
 
 def _is_plain(value: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,15 +17,18 @@ from foundation.store import connect
 from tests.production.installation import ACCOUNT
 from tests.support import http, processes
 from tests.support.cluster import running_cluster
-from tests.support.flood import check, flood, states
+from tests.support.flood import check, comes_out, flood, heard, states
 from tests.support.ports import free_ports
 from tests.support.sentinel import replicated_store
 from tests.support.servers import Server
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+GET_ALIAS = "/user-alias/getAliasUserId"
+NUMBERS = itertools.count()
 UNKNOWN = (200, b"false", "unknown_list")
 
 
@@ -101,22 +105,33 @@ async def test_commands_and_pipelines_wait_for_their_turn(set_up: SetUp) -> None
 def test_unknown_lists_and_aliases(set_up: SetUp, tmp_path: Path) -> None:
     set_up.put("heap_known", "alice")
     with processes.gateway(tmp_path, set_up.settings) as program:
-        names = [f"nowhere_{number}" for number in range(2000)]
-        assert states(flood(program.address, [check(name) for name in names])) == {UNKNOWN: 2000}
 
-        at = f"accountId={ACCOUNT}&userId"
-        put = [f"/user-alias/setUserAlias?{at}=user-{number}&aliasId=tmp-{number}" for number in range(400)]
-        answers = flood(program.address, put, connections=400, method="POST")
-        assert {answer.body for answer in answers} == {b'{"isAliasSet":true}'}
-        ask = [f"/user-alias/getAliasUserId?{at}={quote(json.dumps([f'tmp-{number}']))}" for number in range(400)]
-        answers = flood(program.address, ask, connections=400)
-        assert sorted(json.loads(answer.body)[0]["userId"] for answer in answers) == sorted(
-            f"user-{number}" for number in range(400)
-        )
+        def checks() -> object:
+            names = [f"nowhere_{next(NUMBERS)}" for _ in range(4000)]
+            return states(flood(program.address, [check(name) for name in names], connections=500))
 
-        for name in names[:20]:
-            assert http.membership(program.address, "alice", name, account=ACCOUNT) == "unknown_list"
+        def alias(name: str) -> str:
+            return f"accountId={ACCOUNT}&userId={name}"
+
+        def set_aliases() -> object:
+            targets = [f"/user-alias/setUserAlias?{alias(f'user-{one}')}&aliasId=tmp-{one}" for one in range(400)]
+            return {answer.body for answer in flood(program.address, targets, connections=400, method="POST")}
+
+        def look_aliases_up() -> object:
+            asked = [quote(json.dumps([f"tmp-{one}"])) for one in range(400)]
+            answers = flood(program.address, [f"{GET_ALIAS}?{alias(one)}" for one in asked], connections=400)
+            return {json.loads(answer.body)[0]["userId"] for answer in answers}
+
+        comes_out(checks, {UNKNOWN: 4000})
+        comes_out(set_aliases, {b'{"isAliasSet":true}'})
+        comes_out(look_aliases_up, {f"user-{one}" for one in range(400)})
+
+        def state_of(name: str) -> str:
+            return heard(lambda: http.membership(program.address, "alice", name, account=ACCOUNT))
+
+        for name in [f"list_{number}" for number in range(20)]:
+            assert [state_of(name) for _ in range(2)] == ["unknown_list"] * 2
             set_up.put(name, "alice")
-            assert http.membership(program.address, "alice", name, account=ACCOUNT) == "in"
-        assert http.membership(program.address, "alice", "heap_known", account=ACCOUNT) == "in"
-        assert http.get(f"{program.address}/readyz").json() == {"status": "ok"}
+            assert state_of(name) == "in"
+        assert state_of("heap_known") == "in"
+        until(lambda: http.get(f"{program.address}/readyz").json() == {"status": "ok"}, what="the gateway to be well")
