@@ -12,6 +12,7 @@ from gateway.accounts import Account, configured_accounts, read_accounts
 from tests.gateway.conftest import Wire
 from tests.support import http, processes
 from tests.support.fake_vwo import fake_vwo, hangs_up
+from tests.support.ports import free_ports
 from tests.support.vwo_settings import POLLED, PULLED, VwoSettings, document
 from tests.support.waiting import until
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
+    import redis
 
     from tests.gateway.conftest import Lists
     from tests.support.processes import Program
@@ -243,3 +245,18 @@ def test_the_gateway_does_not_start_on_what_cannot_be(tmp_path: Path, settings: 
     program = processes.start_program(["gateway"], settings | {"PORT": "0"}, directory=tmp_path)
     assert said in program.wait_for_line("^error: ")
     assert program.wait() == 2
+
+
+def test_hundreds_of_keys_begin_with_what_redis_keeps(
+    upstream: VwoSettings, settings: dict[str, str], store: redis.Redis, tmp_path: Path
+) -> None:
+    """There are more of them than connections to the store."""
+    names = [f"key-{number}" for number in range(150)]
+    for name in names:
+        upstream.put(ONE, name)
+    (tmp_path / "accounts.json").write_text(json.dumps({"accounts": [{"accountId": ONE, "sdkKeys": names}]}))
+    with processes.gateway(tmp_path, settings):
+        until(lambda: len(store.keys("cg:settings:*")) == len(names), seconds=60, what="all settings to be kept")
+    settings |= {"VWO_BASE_URL": f"http://127.0.0.1:{free_ports(1)[0]}", "DATA_DIR": str(tmp_path / "other")}
+    with processes.gateway(tmp_path, settings) as program:
+        assert [ask(program, a=ONE, i=name).json() for name in names] == [document(ONE, name) for name in names]

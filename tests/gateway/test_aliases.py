@@ -17,6 +17,7 @@ from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import ACCOUNT, Wire
 from tests.support import http, processes
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -171,6 +172,29 @@ def test_a_silent_store_holds_nobody_up(tmp_path: Path) -> None:
         assert user_of(program) == "user1"
 
 
+def test_look_ups_that_fail_are_counted_and_told(tmp_path: Path) -> None:
+    with processes.running_store() as own, processes.gateway(tmp_path, {"REDIS_URL": own.url}) as program:
+
+        def readiness() -> Any:
+            return http.get(f"{program.address}/readyz").json()
+
+        put(program)
+        until(lambda: user_of(program) == "user1" and readiness() == {"status": "ok"}, what="the gateway to be well")
+        with own.held_still():
+            until(lambda: user_of(program) == "tmp1", what="the store to be missed")
+            assert put(program).json() == {"isAliasSet": False}
+            assert readiness()["reasons"] == ["store_down"]
+        # Every alias was somebody of their own for a moment: that is not over with the silence.
+        until(lambda: readiness().get("reasons") == ["lookups_failed"], what="the failures to be told")
+        until(lambda: user_of(program) == "user1" and put(program).json()["isAliasSet"], what="the store to answer")
+        assert readiness() == {"status": "ok"}
+        metrics = http.get(f"{program.address}/metrics").text
+        for kind in ("user_alias", "set_user_alias"):
+            assert f'cohort_gateway_lookups_failed_total{{kind="{kind}",reason="store_down"}}' in metrics
+        assert "user1" not in program.log()
+        assert "tmp1" not in program.log()
+
+
 @contextlib.asynccontextmanager
 async def aliases_of(settings: ServiceSettings, *, remember: int) -> AsyncIterator[Aliases]:
     """Aliases by themselves, on a store that has time."""
@@ -209,6 +233,23 @@ async def test_the_newest_user_of_an_alias_counts_however_old_the_alias_is(few: 
     await few.put(ACCOUNT, "tmp", "now")
     for _ in range(2):
         assert await few.users_of(ACCOUNT, ["tmp"]) == ["now"]
+
+
+async def test_an_old_alias_that_was_erased_meanwhile_stays_so(
+    few: Aliases, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        await few.put(ACCOUNT, f"tmp{number}", "user")  # the last one made the others old
+    sent = few._sent
+    old = "cg:aliases:{all}:old"
+
+    def erased_first(script: str, *arguments: str) -> Any:
+        store.delete(old)
+        return sent(script, *arguments)
+
+    monkeypatch.setattr(few, "_sent", erased_first)
+    assert await few.users_of(ACCOUNT, ["tmp0"]) == ["user"]
+    assert await few.users_of(ACCOUNT, ["tmp0"]) == ["tmp0"]
 
 
 async def test_a_person_is_forgotten_wherever_they_are(few: Aliases, store_url: str) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from attribute_lists import keys
 from foundation.settings import ServiceSettings
 from foundation.store import connect
 from gateway.aliases import forget_aliases
 from gateway.settings_copies import Copies, tag_of
 from tests.gateway.test_aliases import aliases_of
+from tests.production.installation import ACCOUNT, LIST
+from tests.support import http
 from tests.support.cluster import Cluster, running_cluster
+from tests.support.flood import check, comes_out, flood, states
+from tests.support.processes import gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -52,3 +58,42 @@ async def test_settings_are_kept(store: Store, tmp_path: Path) -> None:
         assert await copies.in_redis(tag_of(account, "key")) == account.encode()
         await copies.keep_on(tag_of(account, "key"), b"kept", is_configured=account != "3")
         assert await copies.in_redis(tag_of(account, "key")) == account.encode()
+
+
+KEYS = {"a list": keys.members(ACCOUNT, LIST), "names": keys.REGISTRY_ALIASES, "aliases": "cg:aliases:{all}:new"}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS.keys())
+def test_a_slot_that_moves_while_many_ask(cluster: Cluster, tmp_path: Path, key: str) -> None:
+    """Nobody's question is lost on its way to another node, though they are more than there are connections."""
+    cluster.clear()
+    numbers = itertools.count()
+    with cluster.client() as client:
+        client.sadd(keys.REGISTRY_LISTS, keys.qualified(ACCOUNT, LIST))
+        client.hset(keys.about(ACCOUNT, LIST), "active", "1")
+        client.sadd(keys.members(ACCOUNT, LIST), "alice")
+        client.hset(keys.REGISTRY_ALIASES, keys.qualified(ACCOUNT, "vwo:1"), LIST)
+    with gateway(tmp_path, cluster.settings) as program:
+        address = program.address
+        http.post(f"{address}/user-alias/setUserAlias?accountId={ACCOUNT}&userId=alice&aliasId=tmp")
+
+        def ask() -> object:
+            new = [next(numbers) for _ in range(400)]
+            known = flood(address, [check(LIST, f"user-{one}") for one in new], connections=400)
+            unknown = flood(address, [check(f"nowhere_{one}") for one in new], connections=400)
+            aliases = flood(
+                address, [f"/user-alias/getAliasUserId?accountId={ACCOUNT}&userId=tmp"] * 400, connections=400
+            )
+            return states(known), states(unknown), {answer.body for answer in aliases}
+
+        wanted = (
+            {(200, b"false", "not_in"): 400},
+            {(200, b"false", "unknown_list"): 400},
+            {b'[{"aliasId":"tmp","userId":"alice"}]'},
+        )
+        comes_out(ask, wanted)
+        source = cluster.primary_of(key)
+        target = next(node for node in cluster.primaries if node is not source)
+        cluster.move_slot(key, target, between=lambda: comes_out(ask, wanted))
+        comes_out(ask, wanted)
+        assert http.membership(address, "alice", "vwo:1", account=ACCOUNT) == "in"
