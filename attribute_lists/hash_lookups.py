@@ -20,7 +20,7 @@ from foundation.tasks import Tasks
 from foundation.wire import pack_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from attribute_lists.lines import Lines
 
@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 _MOST_UNDER_WAY = 10_000  # fields, half of the checks that may be
 _MOST_AT_ONCE = 1000  # in one command, a tenth of a millisecond for which others wait
 
-Values = tuple[bytes | None, ...]  # of one field, in the order of the hashes
-Found = dict[str, Values] | State  # by field; or why nothing can be said
+Found = tuple[bytes | None, ...] | State  # of one field, a value of each hash; or why nothing can be said
 
 
 class HashLookups:
@@ -41,34 +40,35 @@ class HashLookups:
         self._lines = lines
         self._slot = key_slot(keys[0].encode())
         self._note = note
-        self._under_way: dict[str, _Lookup] = {}
+        self._under_way: dict[str, asyncio.Future[Found]] = {}
         self._next: _Lookup | None = None
         self._tasks = Tasks(lambda error: log.error("a look-up failed", exc_info=error))
 
     def get(self, field: str) -> asyncio.Future[Found]:
-        """What there is of `field`, among others, within the deadline of a check. Others share it: don't cancel it."""
-        lookup = self._under_way.get(field)
-        if lookup is None:
-            lookup = self._next_lookup()
-            if not lookup.answered.done():
-                lookup.fields.append(field)
-                self._under_way[field] = lookup
-        return lookup.answered
+        """What there is of `field`, within the deadline of a check. Whoever asks shares it, so nobody may cancel it."""
+        found = self._under_way.get(field)
+        if found is None:
+            found = asyncio.get_running_loop().create_future()
+            against = self._ask(field, found)
+            if against is not None:
+                self._note(against, 1)
+                found.set_result(against)
+        return found
 
     async def aclose(self) -> None:
         await self._tasks.end()
 
-    def _next_lookup(self) -> _Lookup:
-        if self._next is not None and len(self._under_way) < _MOST_UNDER_WAY:
-            return self._next
-        lookup = _Lookup(self)
-        overloaded = State.OVERLOADED if len(self._under_way) >= _MOST_UNDER_WAY else None
-        against = overloaded or self._lines.send(self._slot, lookup)
-        if against is not None:
-            self.settle(lookup, against)
-        else:
+    def _ask(self, field: str, found: asyncio.Future[Found]) -> State | None:
+        if len(self._under_way) >= _MOST_UNDER_WAY:
+            return State.OVERLOADED
+        if self._next is None:
+            lookup = _Lookup(self)
+            against = self._lines.send(self._slot, lookup)
+            if against is not None:
+                return against
             self._next = lookup
-        return lookup
+        self._next.fields[field] = self._under_way[field] = found
+        return None
 
     # What a lookup of ours tells.
 
@@ -81,19 +81,26 @@ class HashLookups:
         """Another node has the hashes."""
         self._tasks.begin(self._follow(lookup))
 
-    def settle(self, lookup: _Lookup, found: Found) -> None:
+    def settle(self, lookup: _Lookup, found: Sequence[Sequence[bytes | None]] | State) -> None:
+        """`found`: the values of all fields, hash by hash."""
         self.left(lookup)
-        for field in lookup.fields:
+        answers: Iterable[Found]
+        if isinstance(found, State):
+            self._note(found, len(lookup.fields))
+            answers = [found] * len(lookup.fields)
+        else:
+            self._note(None, len(lookup.fields))
+            answers = zip(*found, strict=True)
+        for (field, waiting), answer in zip(lookup.fields.items(), answers, strict=True):
             del self._under_way[field]
-        self._note(found if isinstance(found, State) else None, max(1, len(lookup.fields)))
-        lookup.answered.set_result(found)
+            waiting.set_result(answer)
 
     async def _follow(self, lookup: _Lookup) -> None:
         asked = lookup.commands_of()
-        found: Found = State.ERROR
+        found: Sequence[Sequence[bytes | None]] | State = State.ERROR
         try:
             replies = await asyncio.gather(*(self._lines.follow("HMGET", key, *some) for key, some in asked))
-            found = lookup.found_in(replies)
+            found = lookup.values_in(replies)
         except STORE_ERRORS as error:
             found = state_of(error)
         finally:
@@ -104,8 +111,7 @@ class _Lookup:
     """What leaves in one go: a `Query`."""
 
     def __init__(self, owner: HashLookups) -> None:
-        self.fields: list[str] = []
-        self.answered: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self.fields: dict[str, asyncio.Future[Found]] = {}
         self._owner = owner
 
     def commands(self) -> list[bytes]:
@@ -118,7 +124,7 @@ class _Lookup:
             return
         trouble = next(filter(None, map(trouble_of_answers, replies)), None)
         if trouble is None:
-            self._owner.settle(self, self.found_in(replies))
+            self._owner.settle(self, self.values_in(replies))
         elif trouble == MOVED:
             self._owner.moved(self)
         else:
@@ -130,7 +136,7 @@ class _Lookup:
         starts = range(0, len(fields), _MOST_AT_ONCE)
         return [(key, fields[start : start + _MOST_AT_ONCE]) for key in self._owner.keys for start in starts]
 
-    def found_in(self, replies: Sequence[list[bytes | None]]) -> dict[str, Values]:
+    def values_in(self, replies: Sequence[list[bytes | None]]) -> list[list[bytes | None]]:
+        """The values of all fields, hash by hash."""
         values = itertools.chain.from_iterable(replies)
-        by_hash = [list(itertools.islice(values, len(self.fields))) for _ in self._owner.keys]
-        return dict(zip(self.fields, zip(*by_hash, strict=True), strict=True))
+        return [list(itertools.islice(values, len(self.fields))) for _ in self._owner.keys]

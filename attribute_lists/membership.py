@@ -252,7 +252,7 @@ class Membership:
         if isinstance(found, State):
             check.told(found)
             return
-        (target,) = found[keys.qualified(asked.account, asked.list_id)]
+        (target,) = found
         if target is not None:
             list_id = target.decode()
             self._registry.learn(asked.account, asked.list_id, list_id)

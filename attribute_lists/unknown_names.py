@@ -1,7 +1,7 @@
 """Names that no list is known by: whether they are aliases is looked up, and remembered for a moment where they aren't.
 
 They come from strangers, in any number. So they are kept apart from the lists that there are, those asked again apart
-from those asked once; each takes some 2 KB at the most. That there is no such list is known until the store tells of a
+from those asked once; each takes 2.5 KB at the most. That there is no such list is known until the store tells of a
 change over a connection of the checks, or of one that was missed; without such word it is asked each time.
 """
 

@@ -19,6 +19,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as StoreTimeoutError
 
+from foundation.errors import UnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,6 +61,13 @@ def explain(error: BaseException) -> str:
         if any(isinstance(cause, kind) for cause in chain):
             return advice
     return type(error).__name__
+
+
+def unavailable(error: BaseException) -> UnavailableError:
+    """What to answer to somebody whose request ended in an error of the store: another one may succeed later."""
+    if isinstance(error, MaxConnectionsError):
+        return UnavailableError("too much is asked of the store at once; try again later", reason="store_busy")
+    return UnavailableError("the store is away; try again later", reason="store_away")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -109,8 +109,7 @@ class Aliases:
         """The user behind each alias; itself, where it is none, or where the store can't tell in time."""
         if not self._half:
             return list(aliases)
-        names = {alias: f"{account}:{alias}" for alias in aliases}
-        lookups = {alias: self._lookups.get(name) for alias, name in names.items()}
+        lookups = {alias: self._lookups.get(f"{account}:{alias}") for alias in aliases}
         await asyncio.wait(set(lookups.values()))
         users: dict[str, str] = {}
         old = []
@@ -118,12 +117,12 @@ class Aliases:
             found = lookup.result()
             if isinstance(found, State):
                 continue
-            newer, older = found[names[alias]]
+            newer, older = found
             user = older if newer is None else newer
             if user is not None:
                 users[alias] = user.decode()
                 if newer is None:
-                    old.append(names[alias])
+                    old.append(f"{account}:{alias}")
         if old:
             self._keeping.begin(self._run(self._sent(_KEEP, *old)))
         return [users.get(alias, alias) for alias in aliases]

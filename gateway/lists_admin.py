@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 
 from attribute_lists.definitions import Definitions
-from foundation.errors import UnavailableError
 from foundation.store import STORE_ERRORS
+from foundation.store_trouble import unavailable
 from gateway.decisions_description import WHOSE, error_responses
 from gateway.decisions_routes import whose
 from gateway.published_settings import references
@@ -32,7 +32,7 @@ def lists_router(settings: DecisionSettings, store: Store) -> APIRouter:
             {
                 400: "no such account or SDK key",
                 401: "the admin token is missing or wrong",
-                503: "there are no settings, or the store is away",
+                503: "there are no settings, or the store is away or busy",
             }
         ),
     )
@@ -42,8 +42,8 @@ def lists_router(settings: DecisionSettings, store: Store) -> APIRouter:
         try:
             known = [list_id for owner, list_id in await definitions.lists() if owner == account]
             aliases = await definitions.aliases()
-        except STORE_ERRORS:
-            raise UnavailableError("the store is away; try again later", reason="store_away") from None
+        except STORE_ERRORS as error:
+            raise unavailable(error) from None
         by_list = {list_id: aliases.get((account, list_id), []) for list_id in known}
         return {
             "account": account,
