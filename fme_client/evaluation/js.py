@@ -19,6 +19,7 @@ _INT_DIGITS = 310  # more are beyond any double
 _OTHER_BASES = {"0x": 16, "0o": 8, "0b": 2}
 _INDEX = re.compile("0|[1-9][0-9]{0,9}")
 _EXACT = 2**53
+_PLAIN = 1e-4
 _MOST_WHOLE, _MOST_ZEROS = 21, -6  # beyond them numbers are written with an exponent
 
 
@@ -38,6 +39,8 @@ def number_text(value: float) -> str:
     if -_EXACT <= value <= _EXACT and value == int(value):
         return str(int(value))
     value = _as_double(value)
+    if _PLAIN <= abs(value) < _EXACT:
+        return repr(value)  # JavaScript and Python begin to write exponents at different sizes, beyond these
     if math.isnan(value):
         return "NaN"
     sign = "-" if value < 0 else ""

@@ -13,8 +13,8 @@ Matcher = Callable[[str], bool]
 
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
 _COMPARISON = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
-_VERSION = re.compile(r"(?:[0-9]+\.)*[0-9]+").fullmatch
 _NOT_NUMERIC = re.compile(r"[^0-9.]").search
+_NUMBER = re.compile(r"\.0*[1-9][0-9]*(?=\.|\Z)").search
 _EXACT_DIGITS = 15
 
 
@@ -95,24 +95,50 @@ def _comparison(kind: str, wanted: str) -> Matcher:  # noqa: C901, PLR0911 - one
     parts = _parts(wanted)
     match kind:
         case "gt":
-            return lambda value: _parts(value) > parts
+            return lambda value: _compare(value, parts) > 0
         case "gte":
-            return lambda value: _parts(value) >= parts
+            return lambda value: _compare(value, parts) >= 0
         case "lt":
-            return lambda value: _parts(value) < parts
+            return lambda value: _compare(value, parts) < 0
         case "lte":
-            return lambda value: _parts(value) <= parts
-    if _VERSION(wanted):
-        return lambda value: value == wanted or (_VERSION(value) is not None and _parts(value) == parts)
+            return lambda value: _compare(value, parts) <= 0
+    if _is_version(wanted):
+        return lambda value: value == wanted or (_compare(value, parts) == 0 and _is_version(value))
     return lambda value: value == wanted
 
 
-def _parts(version: str) -> tuple[float, ...]:
+def _parts(version: str) -> list[float]:
     """The numbers between the dots, without zeros at the end; what is no number counts as zero."""
-    parts = [
-        0 if not (part.isascii() and part.isdigit()) else int(part) if len(part) <= _EXACT_DIGITS else float(part)
-        for part in version.split(".")
-    ]
+    parts = [_number(part) for part in version.split(".")]
     while parts and not parts[-1]:
         parts.pop()
-    return tuple(parts)
+    return parts
+
+
+def _number(part: str) -> float:
+    if not (part.isascii() and part.isdigit()):
+        return 0
+    return int(part) if len(part) <= _EXACT_DIGITS else float(part)
+
+
+def _compare(version: str, parts: list[float]) -> int:
+    """-1, 0 or 1: the numbers of `version` are below `parts`, equal to them, or above.
+
+    Values may be a megabyte of dots, so no more of them is taken apart than there is to compare with.
+    """
+    pieces = version.split(".", len(parts))
+    numbers = [_number(piece) for piece in pieces[: len(parts)]]
+    numbers += [0] * (len(parts) - len(numbers))
+    if numbers != parts:
+        return 1 if numbers > parts else -1
+    return int(any(map(_has_number, pieces[len(parts) :])))
+
+
+def _has_number(pieces: str) -> bool:
+    """Whether one of the numbers between the dots is more than zero."""
+    return any(digit in pieces for digit in "123456789") and _NUMBER(f".{pieces}") is not None
+
+
+def _is_version(value: str) -> bool:
+    """Whether it is numbers with dots between them."""
+    return _NOT_NUMERIC(value) is None and value[:1] not in ("", ".") and value[-1] != "." and ".." not in value

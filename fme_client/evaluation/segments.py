@@ -164,7 +164,7 @@ class SegmentCompiler:
         if found is None:
             return never
         list_id = found[1]
-        return _for_variable(name, lambda view, value: view.in_list(js.text(value), list_id))
+        return _for_variable(name, lambda view, value: view.in_list(view.context.text(value), list_id))
 
 
 def _all(checks: Sequence[Check]) -> Check:
@@ -224,10 +224,10 @@ def _for_variable(name: str, on_value: OnValue) -> Check:
 
 
 def _on_text(matches: Matcher) -> OnValue:
-    def on_value(_view: View, value: Any) -> bool:
+    def on_value(view: View, value: Any) -> bool:
         if value is None:
             return False
-        return matches(value if isinstance(value, str) else js.text(value))
+        return matches(view.context.text(value))
 
     return on_value
 
