@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fme_client.breaker import Breaker
 from fme_client.errors import NetworkError
-from fme_client.evaluation import Answer, Decision, InList, Question, Stored, UserDetails
+from fme_client.evaluation import Answer, Decision, InList, Matches, Question, Stored, UserDetails
 from fme_client.transport import Request
 from fme_client.workers import Workers
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
+    from fme_client.logs import Log
     from fme_client.options import Options
     from fme_client.storage import KeptDecisions
     from fme_client.transport import Answer as HttpAnswer
@@ -28,6 +29,7 @@ _CHECK, _DETAILS = "/check-attribute", "/get-user-details"
 _CHECK_LIMIT, _DETAILS_LIMIT = 64, 64 * 1024  # bytes of an answer
 _DETAILS_SHARE = 0.5  # of the time that is left: what a list check needs must remain
 _AT_ONCE = 16  # questions of all calls that ask several
+_MOST_WORK = 1_000_000  # characters that one regular expression may look at, since it can't be stopped: some 20 ms
 _GRACE = 0.005  # seconds for a worker to tell that its deadline has passed
 _OK = 200
 
@@ -89,12 +91,16 @@ class Gateway:
 class Answers:
     """The answers of one call: each question is asked once, and all must be answered by `deadline`."""
 
-    def __init__(self, gateway: Gateway, storage: KeptDecisions | None, user_id: str, deadline: float) -> None:
+    def __init__(
+        self, gateway: Gateway, storage: KeptDecisions | None, user_id: str, deadline: float, log: Log
+    ) -> None:
         self._gateway = gateway
+        self._log = log
         self._storage = storage
         self._user_id = user_id
         self._deadline = deadline
         self._known: dict[tuple[type, Question], Answer] = {}  # the type, since tuples of two types may be equal
+        self._not_tried: set[Question] = set()
 
     def decide(self, evaluations: Mapping[str, Generator[Question, Answer, Decision]]) -> dict[str, Decision]:
         """Drive all evaluations to their ends side by side: what they want to know at a time is asked at once."""
@@ -108,6 +114,11 @@ class Answers:
         while waiting:
             self._ask({(type(question), question) for question in waiting.values()} - self._known.keys())
             for key, question in list(waiting.items()):
+                if question in self._not_tried:
+                    self._log.complain(
+                        f"regex_{key}",
+                        f"get_flag: a regular expression of {key} might take too long, and so does not match",
+                    )
                 try:
                     waiting[key] = evaluations[key].send(self._known[type(question), question])
                 except StopIteration as done:
@@ -121,10 +132,18 @@ class Answers:
             if isinstance(question, Stored):
                 found = self._storage.get(question.feature_key, self._user_id) if self._storage else {}
                 self._known[kind, question] = found
+            elif isinstance(question, Matches):
+                self._known[kind, question] = self._matches(question)
             else:
                 of_gateway.append((question, self._deadline_of(question)))
         for (question, _), answer in zip(of_gateway, self._gateway.ask_all(of_gateway), strict=True):
             self._known[type(question), question] = answer
+
+    def _matches(self, question: Matches) -> bool:
+        if question.regex.work(question.text) <= _MOST_WORK and time.monotonic() < self._deadline:
+            return question.regex.matches(question.text)
+        self._not_tried.add(question)
+        return question.unanswered
 
     def _deadline_of(self, question: Question) -> float:
         if isinstance(question, UserDetails):

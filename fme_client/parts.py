@@ -45,7 +45,7 @@ class Parts:
 
     def answers(self, user_id: str, deadline: float) -> Answers:
         """For one call about one user."""
-        return Answers(self._gateway, self.storage, user_id, deadline)
+        return Answers(self._gateway, self.storage, user_id, deadline, self._options.log)
 
     def again(self, options: Options) -> Parts:
         """The same for a forked child: no thread, no connection, no event and no lock of the parent's."""

@@ -6,11 +6,14 @@ that Python's own meanings of `.`, `$`, `\w` or `[[` never apply.
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from fme_client.evaluation.backtracking import NOTHING, Fixed, Look, Part, Reference, Repeat, Starts, chain, choice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
 _Range = tuple[int, int]
 
@@ -32,7 +35,6 @@ _CLASSES: dict[str, list[_Range]] = {
         (0xFEFF, 0xFEFF),
     ],
 }
-_ANCHORS = {"^": r"\A", "$": r"\Z"}
 _CONTROLS = {"f": 0x0C, "n": 0x0A, "r": 0x0D, "t": 0x09, "v": 0x0B}
 _QUANTIFIER = re.compile(r"[*+?]|\{(\d+)(?:(,)(\d*))?\}", re.ASCII)
 _HEX = {"x": re.compile(r"[0-9A-Fa-f]{2}"), "u": re.compile(r"[0-9A-Fa-f]{4}")}
@@ -42,28 +44,41 @@ _NAME = re.compile(r"<([^<>()\\]+)>")
 _MOST_REPEATS = 2**31  # more than any text has; `re` has a limit, JavaScript has none
 
 
-class Unsupported(ValueError):  # noqa: N818 - says what the pattern is
-    """JavaScript would take the pattern, `re` can't: a lookbehind without a fixed width."""
-
-
 class _NoRegularExpression(ValueError):  # noqa: N818 - says what the pattern is
     """JavaScript throws a SyntaxError."""
 
 
-def searcher(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool] | None:
-    """`RegExp(pattern).test`, or None where JavaScript throws a SyntaxError. Raises Unsupported."""
+class Translation(NamedTuple):
+    """A pattern as `re` takes it, and its parts."""
+
+    text: str
+    parts: Part
+
+
+class _Term(NamedTuple):
+    """A part of the pattern. An assertion may not be repeated; `.*` and its like may match nothing."""
+
+    text: str
+    part: Part
+    is_repeatable: bool = True
+    is_idle: bool = False
+
+
+_ANCHORS = {
+    "^": _Term(r"\A", Fixed(1, None, is_anchored=True), is_repeatable=False),
+    "$": _Term(r"\Z", Fixed(1, NOTHING), is_repeatable=False),
+}
+
+
+def translate(pattern: str, *, ignore_case: bool = False) -> Translation | None:
+    """None where JavaScript throws a SyntaxError. Raises `RecursionError` where groups are nested too deeply."""
     try:
-        translated = _Translator(_units(pattern)).translate()
+        return _Translator(units(pattern), ignore_case=ignore_case).translate()
     except _NoRegularExpression:
         return None
-    try:
-        search = re.compile(translated, re.IGNORECASE if ignore_case else 0).search
-    except (re.error, OverflowError) as error:
-        raise Unsupported(str(error)) from None
-    return lambda text: search(_units(text)) is not None
 
 
-def _units(text: str) -> str:
+def units(text: str) -> str:
     """`text` with each character outside the basic plane as its two surrogates."""
     if text.isascii() or max(text) <= "\uffff":
         return text
@@ -91,21 +106,23 @@ def _set(ranges: list[_Range], *, negated: bool = False) -> str:
 
 _WORD = _set(_CLASSES["w"])
 _EDGE = f"(?:(?<={_WORD})(?!{_WORD})|(?<!{_WORD})(?={_WORD}))"
+_EDGE_WORK = 4  # looks at characters, two for each way
 
 
 class _Translator:
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, *, ignore_case: bool) -> None:
         self.pattern = pattern
+        self.ignore_case = ignore_case
         self.at = 0
         self.opened = 0
         self.closed: set[int] = set()
         self.groups, self.names = self._count_groups()
 
-    def translate(self) -> str:
-        result = "|".join(self._alternatives())
+    def translate(self) -> Translation:
+        found = [_joined(_without_idle_ends(terms)) for terms in self._alternatives()]
         if self.at < len(self.pattern):
             raise _NoRegularExpression("unmatched )")
-        return result
+        return Translation("|".join(one.text for one in found), choice([one.parts for one in found]))
 
     def _count_groups(self) -> tuple[int, dict[str, int]]:
         count, names, at, in_class = 0, dict[str, int](), 0, False
@@ -138,49 +155,51 @@ class _Translator:
     def _next(self) -> str:
         return self.pattern[self.at : self.at + 1]
 
-    def _alternatives(self) -> list[str]:
+    def _alternatives(self) -> list[list[_Term]]:
         """What stands up to the end or the closing parenthesis, which is left."""
-        result = [""]
+        found: list[list[_Term]] = [[]]
         while self.at < len(self.pattern) and self._next() != ")":
             if self._next() == "|":
                 self.at += 1
-                result.append("")
+                found.append([])
             else:
-                result[-1] += self._term()
-        return result
+                found[-1].append(self._term())
+        return found
 
-    def _term(self) -> str:
-        atom, repeatable = self._atom()
+    def _term(self) -> _Term:
+        atom = self._atom()
         quantifier = _QUANTIFIER.match(self.pattern, self.at)
         if quantifier is None:
             return atom
-        if not repeatable:
+        if not atom.is_repeatable:
             raise _NoRegularExpression("nothing to repeat")
         self.at = quantifier.end()
-        repeats = self._repeats(quantifier)
+        least, most = self._repeats(quantifier)
+        limits = f"{{{least},{'' if most == math.inf else most}}}"
         if self._next() == "?":
             self.at += 1
-            repeats += "?"
+            limits += "?"
         if _QUANTIFIER.match(self.pattern, self.at):
             raise _NoRegularExpression("nothing to repeat")
-        return f"(?:{atom}){repeats}"
+        is_idle = not least and atom.text.startswith("[")  # a group may be referred to
+        return _Term(f"(?:{atom.text}){limits}", Repeat(atom.part, least, most), is_idle=is_idle)
 
     @staticmethod
-    def _repeats(quantifier: re.Match[str]) -> str:
+    def _repeats(quantifier: re.Match[str]) -> tuple[int, float]:
         if quantifier[1] is None:
-            return quantifier[0]
+            return {"*": (0, math.inf), "+": (1, math.inf), "?": (0, 1)}[quantifier[0]]
         least = _count(quantifier[1])
         if quantifier[2] is None:
-            return f"{{{least}}}"
+            return least, least
         if not quantifier[3]:
-            return f"{{{least},}}"
+            return least, math.inf
         most = _count(quantifier[3])
         if most < least:
             raise _NoRegularExpression("numbers out of order")
-        return f"{{{least},{most}}}"
+        return least, most
 
-    def _atom(self) -> tuple[str, bool]:
-        """The next atom or assertion, and whether it may be repeated."""
+    def _atom(self) -> _Term:
+        """The next atom or assertion."""
         char = self._next()
         if char == "(":
             return self._group()
@@ -190,14 +209,19 @@ class _Translator:
             raise _NoRegularExpression("nothing to repeat")
         self.at += 1
         if char in _ANCHORS:
-            return _ANCHORS[char], False
+            return _ANCHORS[char]
         if char == ".":
-            return _set(_LINE_ENDS, negated=True), True
+            return self._one_of(_LINE_ENDS, negated=True)
         if char == "[":
-            return self._class(), True
-        return _set([(ord(char), ord(char))]), True
+            return self._class()
+        return self._one_of([(ord(char), ord(char))])
 
-    def _group(self) -> tuple[str, bool]:
+    def _one_of(self, ranges: list[_Range], *, negated: bool = False) -> _Term:
+        """One character."""
+        starts = None if self.ignore_case else Starts(_complement(ranges) if negated else ranges, 1)
+        return _Term(_set(ranges, negated=negated), Fixed(1, starts))
+
+    def _group(self) -> _Term:
         self.at += 1
         kind = next((k for k in ("?:", "?=", "?!", "?<=", "?<!") if self.pattern.startswith(k, self.at)), None)
         if kind is not None:
@@ -210,40 +234,45 @@ class _Translator:
         if kind is None:
             self.opened += 1
             number = self.opened
-        inner = self._alternatives()
+        inner = [_joined(terms) for terms in self._alternatives()]
         if self._next() != ")":
             raise _NoRegularExpression("unterminated group")
         self.at += 1
+        texts, part = [one.text for one in inner], choice([one.parts for one in inner])
         if number:
             self.closed.add(number)
-            return f"({'|'.join(inner)})", True
+            return _Term(f"({'|'.join(texts)})", part)
+        if kind == "?:":
+            return _Term(f"(?:{'|'.join(texts)})", part)
         # `re` wants one width in each lookbehind, so each alternative gets its own.
         if kind == "?<=":
-            return f"(?:{'|'.join(f'(?<={alternative})' for alternative in inner)})", False
-        if kind == "?<!":
-            return "".join(f"(?<!{alternative})" for alternative in inner), False
-        return f"({kind}{'|'.join(inner)})", True
+            text = f"(?:{'|'.join(f'(?<={one})' for one in texts)})"
+        elif kind == "?<!":
+            text = "".join(f"(?<!{one})" for one in texts)
+        else:
+            return _Term(f"({kind}{'|'.join(texts)})", Look(part))
+        return _Term(text, Look(part), is_repeatable=False)
 
-    def _escape(self) -> tuple[str, bool]:
+    def _escape(self) -> _Term:
         char = self.pattern[self.at + 1 : self.at + 2]
         if char in ("b", "B"):
             self.at += 2
-            return (_EDGE if char == "b" else f"(?!{_EDGE})"), False
+            return _Term(_EDGE if char == "b" else f"(?!{_EDGE})", Fixed(_EDGE_WORK, None), is_repeatable=False)
         if char == "k" and self.names:
             name = self._name(self.at + 2)
             if name not in self.names:
                 raise _NoRegularExpression("no such name")
             self.at += len(name) + 4
-            return self._reference(self.names[name]), True
+            return self._reference(self.names[name])
         digits = _REFERENCE.match(self.pattern, self.at + 1)
         if digits and _count(digits[0]) <= self.groups:
             self.at = digits.end()
-            return self._reference(int(digits[0])), True
-        return _set(self._class_escape(in_class=False)), True
+            return self._reference(int(digits[0]))
+        return self._one_of(self._class_escape(in_class=False))
 
-    def _reference(self, group: int) -> str:
+    def _reference(self, group: int) -> _Term:
         # A group that has matched nothing yet is the empty text.
-        return f"(?({group})\\{group}|)" if group in self.closed else "(?:)"
+        return _Term(f"(?({group})\\{group}|)" if group in self.closed else "(?:)", Reference())
 
     def _class_escape(self, *, in_class: bool) -> list[_Range]:
         r"""What the escape at hand stands for, `\d` and its like included."""
@@ -284,7 +313,7 @@ class _Translator:
                 return int(octal[0], 8)
         return ord(char)
 
-    def _class(self) -> str:
+    def _class(self) -> _Term:
         negated = self._next() == "^"
         self.at += negated
         ranges: list[_Range] = []
@@ -302,7 +331,7 @@ class _Translator:
             else:
                 ranges += low
         self.at += 1
-        return _set(ranges, negated=negated)
+        return self._one_of(ranges, negated=negated)
 
     def _class_atom(self) -> list[_Range]:
         char = self._next()
@@ -312,6 +341,16 @@ class _Translator:
             return self._class_escape(in_class=True)
         self.at += 1
         return [(ord(char), ord(char))]
+
+
+def _joined(terms: Sequence[_Term]) -> Translation:
+    return Translation("".join(one.text for one in terms), chain([one.part for one in terms]))
+
+
+def _without_idle_ends(terms: Sequence[_Term]) -> Sequence[_Term]:
+    """The same as far as finding it goes: `.*b.*` is in a text where `b` is."""
+    needed = [number for number, term in enumerate(terms) if not term.is_idle]
+    return terms[needed[0] : needed[-1] + 1] if needed else ()
 
 
 def _count(digits: str) -> int:

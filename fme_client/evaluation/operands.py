@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fme_client.evaluation.js import number_text, parse_float, text, trim
-from fme_client.evaluation.js_regex import searcher
+from fme_client.evaluation.view import View
 
-Matcher = Callable[[str], bool]
+if TYPE_CHECKING:
+    from fme_client.evaluation.regex import Regexes
+
+Matcher = Callable[[View, str], bool]
 
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
 _COMPARISON = re.compile(r"(gte?|lte?)\(([0-9]+(?:\.[0-9]+)*|\.[0-9]+)\)")
@@ -18,29 +21,29 @@ _NUMBER = re.compile(r"\.0*[1-9][0-9]*(?=\.|\Z)").search
 _EXACT_DIGITS = 15
 
 
-def matcher(operand: Any) -> Matcher:
+def matcher(operand: Any, regexes: Regexes) -> Matcher:
     """The condition for custom variables and user agents: a value of digits and dots is compared as a number."""
     kind, wanted = _split(operand)
-    as_text = _comparison(kind, wanted)
+    as_text = _comparison(kind, wanted, regexes)
     wanted_number = parse_float(wanted)
     if not _is_number(wanted_number):
         return as_text
-    as_number = _comparison(kind, number_text(wanted_number))
+    as_number = _comparison(kind, number_text(wanted_number), regexes)
 
-    def matches(value: str) -> bool:
+    def matches(view: View, value: str) -> bool:
         if _NOT_NUMERIC(value) is None:
             value_number = parse_float(value)
             if _is_number(value_number):
-                return as_number(number_text(value_number))
-        return as_text(value)
+                return as_number(view, number_text(value_number))
+        return as_text(view, value)
 
     return matches
 
 
-def plain_matcher(operand: Any) -> Matcher:
+def plain_matcher(operand: Any, regexes: Regexes) -> Matcher:
     """The condition for addresses and versions: never compared as numbers; quotes around the operand don't count."""
     kind, wanted = _split(text(operand))
-    return _comparison(kind, trim(wanted).replace('"', ""))
+    return _comparison(kind, trim(wanted).replace('"', ""), regexes)
 
 
 def _is_number(value: float) -> bool:
@@ -79,32 +82,33 @@ def _split_wildcard(inner: str) -> tuple[str, str]:
     ), wanted
 
 
-def _comparison(kind: str, wanted: str) -> Matcher:  # noqa: C901, PLR0911 - one branch a kind
+def _comparison(kind: str, wanted: str, regexes: Regexes) -> Matcher:  # noqa: C901, PLR0911 - one branch a kind
     match kind:
         case "lower":
             lowered = wanted.lower()
-            return lambda value: value.lower() == lowered
+            return lambda _, value: value.lower() == lowered
         case "contains":
-            return lambda value: wanted in value
+            return lambda _, value: wanted in value
         case "ends":
-            return lambda value: value.endswith(wanted)
+            return lambda _, value: value.endswith(wanted)
         case "starts":
-            return lambda value: value.startswith(wanted)
+            return lambda _, value: value.startswith(wanted)
         case "regex":
-            return searcher(wanted) or (lambda _: False)
+            regex = regexes.get(wanted)
+            return (lambda view, value: view.matches(regex, value)) if regex else (lambda _, __: False)
     parts = _parts(wanted)
     match kind:
         case "gt":
-            return lambda value: _compare(value, parts) > 0
+            return lambda _, value: _compare(value, parts) > 0
         case "gte":
-            return lambda value: _compare(value, parts) >= 0
+            return lambda _, value: _compare(value, parts) >= 0
         case "lt":
-            return lambda value: _compare(value, parts) < 0
+            return lambda _, value: _compare(value, parts) < 0
         case "lte":
-            return lambda value: _compare(value, parts) <= 0
+            return lambda _, value: _compare(value, parts) <= 0
     if _is_version(wanted):
-        return lambda value: value == wanted or (_compare(value, parts) == 0 and _is_version(value))
-    return lambda value: value == wanted
+        return lambda _, value: value == wanted or (_compare(value, parts) == 0 and _is_version(value))
+    return lambda _, value: value == wanted
 
 
 def _parts(version: str) -> list[float]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    from fme_client.evaluation.regex import Regex
+
 
 @dataclass(frozen=True, slots=True)
 class InList:
@@ -58,7 +60,23 @@ class Stored:
         return {}
 
 
-Question: TypeAlias = InList | UserDetails | Stored
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Does this regular expression match this text? Answer: a bool.
+
+    Asked only where finding out may take long, perhaps for ever: `regex.work(text)` says how long at the most, and
+    `regex.matches(text)` can't be stopped. What can be found out at once is not asked.
+    """
+
+    regex: Regex
+    text: str
+
+    @property
+    def unanswered(self) -> bool:
+        return False
+
+
+Question: TypeAlias = InList | UserDetails | Stored | Matches
 Answer: TypeAlias = "bool | Mapping[str, Any]"
 
 _T = TypeVar("_T")

@@ -10,9 +10,9 @@ from urllib.parse import unquote_to_bytes
 from fme_client.evaluation import js
 from fme_client.evaluation.devices import device_check
 from fme_client.evaluation.js import Fault
-from fme_client.evaluation.js_regex import Unsupported
 from fme_client.evaluation.locations import location_check
 from fme_client.evaluation.operands import Matcher, matcher, plain_matcher
+from fme_client.evaluation.regex import Regexes, Unsupported
 from fme_client.evaluation.view import View
 
 Variables = Mapping[str, Any]
@@ -43,11 +43,13 @@ class SegmentCompiler:
     """Compiles the segments of one settings document.
 
     `features`: keys of features by their numeric ids, for conditions on other flags.
-    `unsupported`: regular expressions met so far that can't be evaluated here; they match nothing.
+    `regexes`: those parsed before, and by now. `unsupported`: conditions met so far whose regular expression can't be
+    evaluated here; they match nothing.
     """
 
-    def __init__(self, features: Mapping[float, str]) -> None:
+    def __init__(self, features: Mapping[float, str], regexes: Regexes | None = None) -> None:
         self._features = features
+        self.regexes = regexes or Regexes()
         self.unsupported: list[str] = []
 
     def compile(self, segment: Any) -> Check:  # noqa: PLR0911 - one return an operator
@@ -75,16 +77,16 @@ class SegmentCompiler:
                 return _version(key, self._matcher(plain_matcher, value))
         return never
 
-    def _matcher(self, make: Callable[[Any], Matcher], operand: Any) -> Matcher:
+    def _matcher(self, make: Callable[[Any, Regexes], Matcher], operand: Any) -> Matcher:
         try:
-            return make(operand)
+            return make(operand, self.regexes)
         except Unsupported:
             self.unsupported.append(operand)
-            return lambda _: False
+            return lambda _, __: False
         except Fault as fault:
             reason = str(fault)
 
-            def fail(_: str) -> bool:
+            def fail(_view: View, _value: str) -> bool:
                 raise Fault(reason)
 
             return fail
@@ -129,7 +131,7 @@ class SegmentCompiler:
                         # It decides, whatever follows.
                         return _settle(before, settled, _any([*checks, flag]))
             if devices and keys == len(nodes) and settled is None:
-                before, settled, checks = checks, device_check(devices), []
+                before, settled, checks = checks, device_check(devices, self.regexes), []
             checks.append(self.compile(node))
         return _settle(before, settled, _any(checks))
 
@@ -227,7 +229,7 @@ def _on_text(matches: Matcher) -> OnValue:
     def on_value(view: View, value: Any) -> bool:
         if value is None:
             return False
-        return matches(view.context.text(value))
+        return matches(view, view.context.text(value))
 
     return on_value
 
@@ -248,14 +250,14 @@ def _user(condition: Any) -> Check:
 
 def _user_agent(matches: Matcher) -> Check:
     def check(view: View, _variables: Variables) -> bool:
-        return bool(view.user_agent) and matches(_decode_uri_component(view.user_agent or ""))
+        return bool(view.user_agent) and matches(view, _decode_uri_component(view.user_agent or ""))
 
     return check
 
 
 def _ip_address(matches: Matcher) -> Check:
     def check(view: View, _variables: Variables) -> bool:
-        return bool(view.ip_address) and matches(view.ip_address or "")
+        return bool(view.ip_address) and matches(view, view.ip_address or "")
 
     return check
 
@@ -264,7 +266,7 @@ def _version(name: str, matches: Matcher) -> Check:
     def check(view: View, _variables: Variables) -> bool:
         details = view.detail("userAgent")
         value = details.get(name) if isinstance(details, Mapping) else None
-        return value is not None and matches(js.text(value))
+        return value is not None and matches(view, js.text(value))
 
     return check
 

@@ -17,6 +17,8 @@ from fme_client.evaluation.segments import SegmentCompiler
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from fme_client.evaluation.regex import Regexes
+
 __all__ = ["Settings", "SettingsError"]
 
 # By whether the id is a text, and its text: JavaScript tells the group 1 from the group "1".
@@ -38,6 +40,7 @@ class Settings:
     was_initialized_earlier: bool  # sdkMetaInfo: no vwo_fmeSdkInit event is due
     unsupported: tuple[str, ...]  # conditions whose regular expression can't be evaluated here; they match nothing
     document: Mapping[str, Any] = field(repr=False)  # as it came
+    regexes: Regexes = field(repr=False)  # of its conditions
     _campaigns: Mapping[str, Campaign] = field(repr=False)  # the first of each key
     _namespace: UUID = field(repr=False)
 
@@ -77,6 +80,7 @@ class Settings:
             was_initialized_earlier=document.get("sdkMetaInfo", {}).get("wasInitializedEarlier", False),
             unsupported=tuple(compiler.unsupported),
             document=document,
+            regexes=compiler.regexes,
             _campaigns={campaign.key: campaign for campaign in reversed(campaigns)},
             _namespace=account_namespace(account_id),
         )

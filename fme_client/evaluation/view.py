@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fme_client.evaluation.js import truthy
-from fme_client.evaluation.questions import InList, Stored, UserDetails
+from fme_client.evaluation.questions import InList, Matches, Stored, UserDetails
 
 if TYPE_CHECKING:
     from fme_client.evaluation.context import Context
     from fme_client.evaluation.questions import Answer, Question
+    from fme_client.evaluation.regex import Regex
 
 _NOTHING: Mapping[str, Any] = {}
+_WORK_AT_ONCE = 20_000  # characters that regular expressions may look at in a run: a fraction of a millisecond
 
 
 class Unanswered(Exception):  # noqa: N818 - not an error: the evaluation stops here until it is answered
@@ -33,6 +35,7 @@ class View:
         "_answered",
         "_answers",
         "_storage",
+        "_work_left",
         "context",
         "details",
         "exposures",
@@ -68,6 +71,7 @@ class View:
         self._answers = answers
         self._answered = 0
         self._storage = storage
+        self._work_left: float = _WORK_AT_ONCE
 
     def _ask(self, question: Question) -> Answer:
         position = self._answered
@@ -78,6 +82,14 @@ class View:
 
     def in_list(self, value: str, list_id: str) -> bool:
         return self._ask(InList(value, list_id)) is True
+
+    def matches(self, regex: Regex, text: str) -> bool:
+        """Whether it matches; asked where finding out here could take long."""
+        work = regex.work(text)
+        if work <= self._work_left:
+            self._work_left -= work
+            return regex.matches(text)
+        return self._ask(Matches(regex, text)) is True
 
     def ask_details(self) -> None:
         answer = self._ask(UserDetails(self.user_agent, self.ip_address))

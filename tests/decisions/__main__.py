@@ -13,10 +13,11 @@ import typer
 from tests.decisions.comparison import Mismatch, compare
 from tests.decisions.generator import job
 from tests.decisions.node import NodeSdk
+from tests.decisions.regexes import regex_job
 from tests.decisions.shrinking import smallest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _AHEAD = 3  # jobs that the Node SDK has while we evaluate
 _SHOWN = 5
@@ -25,7 +26,7 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
 def run(
-    node: NodeSdk, decisions: int, seed: int, start: int = 0
+    node: NodeSdk, decisions: int, seed: int, start: int = 0, make: Callable[[str], dict[str, Any]] = job
 ) -> Iterator[tuple[str, dict[str, Any], list[Mismatch]]]:
     """Jobs with their name, what the Node SDK decided, and what we decide otherwise, until so many were decided."""
     waiting: list[tuple[str, dict[str, Any]]] = []
@@ -33,7 +34,7 @@ def run(
     while decisions > 0:
         while len(waiting) < _AHEAD:
             name = f"{seed}.{number}"
-            waiting.append((name, job(name)))
+            waiting.append((name, make(name)))
             node.send(waiting[-1][1])
             number += 1
         name, made = waiting.pop(0)
@@ -51,13 +52,14 @@ def main(
     start: Annotated[
         int, typer.Option(min=0, help="number of the first settings, to go on or to look at one again")
     ] = 0,
+    regexes: Annotated[bool, typer.Option("--regexes", help="nothing but regular expressions")] = False,
 ) -> None:
     """Every decision, variable, exposure, stored decision, callback payload and question must be equal."""
     counts: Counter[str] = Counter()
     failed: list[Mismatch] = []
     began = shown = time.monotonic()
     with NodeSdk() as node:
-        for name, theirs, mismatches in run(node, decisions, seed, start):
+        for name, theirs, mismatches in run(node, decisions, seed, start, regex_job if regexes else job):
             counts.update(documents=1, refused=not theirs["usable"], decisions=len(theirs["results"]))
             counts.update("on" if result["enabled"] else "off" for result in theirs["results"])
             for mismatch in mismatches:

@@ -10,11 +10,13 @@ import pytest
 from tests.decisions.__main__ import run
 from tests.decisions.builders import TESTING, campaign, flag
 from tests.decisions.comparison import compare
+from tests.decisions.generator import job
 from tests.decisions.node import NodeSdk
+from tests.decisions.regexes import regex_job
 from tests.decisions.shrinking import smallest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DECISIONS = 3000
 
@@ -25,9 +27,12 @@ def node() -> Iterator[NodeSdk]:
         yield sdk
 
 
-def test_random_flags_are_decided_as_the_node_sdk_decides_them(node: NodeSdk) -> None:
+@pytest.mark.parametrize("make", [job, regex_job])
+def test_random_flags_are_decided_as_the_node_sdk_decides_them(
+    node: NodeSdk, make: Callable[[str], dict[str, Any]]
+) -> None:
     states = set()
-    for name, theirs, mismatches in run(node, DECISIONS, seed=4):
+    for name, theirs, mismatches in run(node, DECISIONS, seed=4, make=make):
         states |= {result["enabled"] for result in theirs["results"]}
         for mismatch in mismatches:
             small = smallest(mismatch, node)

@@ -71,6 +71,9 @@ def test_a_variable_that_is_missing_matches_nothing_and_everything_under_not() -
         ("(?<=b|cd)e", "cde", "ae"),
         ("^\\s$", "\ufeff", "\x1c"),
         ("\\bé", "aé", "é"),
+        (".*b.*", "abc", "ac"),
+        ("a*.b?$", "ab", "\n"),
+        ("(a)*b\\1c", "xabac", "bac"),
     ],
 )
 def test_regular_expressions_are_those_of_javascript(pattern: str, matching: str, other: str) -> None:

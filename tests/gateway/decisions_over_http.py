@@ -18,13 +18,14 @@ from tests.decisions.builders import document
 from tests.decisions.comparison import _same as is_same
 from tests.decisions.generator import job
 from tests.decisions.node import NodeSdk
+from tests.decisions.regexes import regex_job
 from tests.decisions.values import LISTS
 from tests.gateway.conftest import Lists
 from tests.gateway.deciding import Deciding, deciding
 from tests.support.processes import running_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import redis
 
@@ -52,14 +53,16 @@ def fill(store: redis.Redis) -> None:
             Lists(store).put(list_id, *members, account=account)
 
 
-def compare(gateway: Deciding, node: NodeSdk, seed: int, start: int = 0) -> Iterator[Compared]:
+def compare(
+    gateway: Deciding, node: NodeSdk, seed: int, start: int = 0, make: Callable[[str], dict[str, Any]] = job
+) -> Iterator[Compared]:
     """Cases without end. Settings that the gateway does not take over are left out."""
     details: dict[tuple[Any, Any], Any] = {}
     number = start
     while True:
         name = f"{seed}.{number}"
         number += 1
-        made = job(name)
+        made = make(name)
         if not _is_served(gateway, made["settings"]):
             continue
         made["cases"] = [_plain(gateway, case, details) for case in made["cases"]]
@@ -109,6 +112,7 @@ def main(
     decisions: Annotated[int, typer.Argument(min=1, help="how many decisions to compare")] = 10_000,
     seed: Annotated[int, typer.Option(help="another seed, other settings")] = 1,
     start: Annotated[int, typer.Option(min=0, help="number of the first settings")] = 0,
+    regexes: Annotated[bool, typer.Option("--regexes", help="nothing but regular expressions")] = False,
 ) -> None:
     """Flag, variables and exposures must be equal, through a gateway and a store of its own."""
     counts: Counter[str] = Counter()
@@ -116,7 +120,7 @@ def main(
     with running_store() as store, store.client() as client, NodeSdk() as node:
         fill(client)
         with deciding(store.directory, store.url, SOME_SETTINGS) as gateway:
-            for one in compare(gateway, node, seed, start):
+            for one in compare(gateway, node, seed, start, regex_job if regexes else job):
                 counts.update(compared=one.ours is not None, refused=one.ours is None)
                 counts.update(on=bool(one.ours and one.ours["enabled"]), differ=one.difference is not None)
                 if one.difference is not None:
