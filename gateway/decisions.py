@@ -1,4 +1,4 @@
-"""Deciding flags here: `fme_client.evaluation` asks, the store and the user-agent parser answer."""
+"""Deciding flags here: `fme_client.evaluation` asks; the store, the user-agent parser and `regexes` answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prometheus_client import Counter
 
 from attribute_lists.states import State
-from fme_client.evaluation import Answer, Context, Decision, InList, Question, Settings, UserDetails, decide
+from fme_client.evaluation import Answer, Context, Decision, InList, Matches, Question, Settings, UserDetails, decide
+from gateway.regexes import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, MutableMapping
 
     from attribute_lists.membership import Membership
     from gateway.metrics import Metrics
+    from gateway.regexes import RegexMatcher
 
     Describe = Callable[[str, str], Awaitable[Mapping[str, Any]]]
 
@@ -32,20 +34,26 @@ class Asking:
         self.account = account
         self.states: dict[InList, State] = {}  # what was known of each list that was asked
         self.details: Mapping[str, Any] | None = None  # of the user, once asked for
+        self.given_up: set[Matches] = set()  # regular expressions for which there was no time; they match nothing
         self._decider = decider
         self._asked: dict[Question, asyncio.Future[Answer]] = {}
+        self._allowance = Allowance()
+        self._matching = asyncio.Lock()  # one after the other, or a request alone would take all processes
 
     @property
     def unknown(self) -> list[State]:
         """Why lists could not say, each reason once; empty where all was known."""
         return sorted(set(self.states.values()) - _KNOWN)
 
-    async def run(self, evaluation: Generator[Question, Answer, _T]) -> _T:
-        """Drive an evaluation to its end."""
+    async def run(self, evaluation: Generator[Question, Answer, _T], flag: str) -> _T:
+        """Drive the evaluation of `flag` to its end."""
         try:
             question = next(evaluation)
             while True:
-                question = evaluation.send(await self._answer(question))
+                answer = await self._answer(question)
+                if question in self.given_up:
+                    self._decider.regexes.tell(flag)
+                question = evaluation.send(answer)
         except StopIteration as done:
             result: _T = done.value
             return result
@@ -64,15 +72,31 @@ class Asking:
         if isinstance(question, UserDetails):
             self.details = await self._decider.details(question)
             return self.details
+        if isinstance(question, Matches):
+            return await self._match(question)
         return question.unanswered  # there is no storage here
+
+    async def _match(self, question: Matches) -> bool:
+        async with self._matching:
+            found = await self._decider.regexes.match(question.regex, question.text, self._allowance)
+        if found is None:
+            self.given_up.add(question)
+        return found is True
 
 
 class Decider:
     """Decides flags. `describe`: what `/get-user-details` says of a user agent and an address."""
 
     def __init__(
-        self, membership: Membership, describe: Describe, metrics: Metrics, *, checks: MutableMapping[str, int]
+        self,
+        membership: Membership,
+        describe: Describe,
+        regexes: RegexMatcher,
+        metrics: Metrics,
+        *,
+        checks: MutableMapping[str, int],
     ) -> None:
+        self.regexes = regexes
         self._membership = membership
         self._describe = describe
         self._checks = checks
@@ -95,7 +119,7 @@ class Decider:
         decisions: dict[str, Decision] = {}
         remaining = iter(dict.fromkeys(keys))
         while some := list(itertools.islice(remaining, _AT_ONCE)):
-            found = await asyncio.gather(*(asking.run(decide(settings, key, context)) for key in some))
+            found = await asyncio.gather(*(asking.run(decide(settings, key, context), key) for key in some))
             decisions.update(zip(some, found, strict=True))
         for decision in decisions.values():
             outcome = "failed" if decision.failure is not None else "on" if decision.is_enabled else "off"

@@ -20,6 +20,7 @@ from gateway.explain_routes import explain_router
 from gateway.lists_admin import lists_router
 from gateway.ofrep import Ofrep, ofrep_router
 from gateway.ofrep_requests import ApiKeys
+from gateway.regexes import RegexMatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,8 +53,9 @@ class DecisionsPart:
         metrics: Metrics,
     ) -> None:
         compiled = DecisionSettings(checks.served)
+        self._regexes = RegexMatcher(metrics)
         decisions = Decisions(
-            Decider(checks.membership, describe, metrics, checks=checks.counts),
+            Decider(checks.membership, describe, self._regexes, metrics, checks=checks.counts),
             compiled,
             Sender(intake),
             visitors,
@@ -79,7 +81,8 @@ class DecisionsPart:
             self._token()
         except UnavailableError as error:
             log.warning("%s", error)
-        yield
+        async with self._regexes.running():
+            yield
 
 
 def _token(settings: GatewaySettings) -> Callable[[], str]:

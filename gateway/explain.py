@@ -86,7 +86,7 @@ class _Reasons:
         self._view = self._new_view()  # what a rule finds out, those behind it know
         documents = settings.document["features"]
         numbered = {one["id"]: one["key"] for one in reversed(documents) if not isinstance(one["id"], str)}
-        self._compiler = SegmentCompiler(numbered)
+        self._compiler = SegmentCompiler(numbered, settings.regexes)
 
     def rules(self) -> list[dict[str, Any]]:
         """Rollout rules first: where there are any, one must let the user in before another rule is tried."""

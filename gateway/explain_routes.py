@@ -29,7 +29,10 @@ _ERRORS = {
 }
 _ANSWER: dict[str, Any] = {
     "type": "object",
-    "required": ["flag", "isEnabled", "variation", "reason", "failure", "variables", "lists", "rules", "userDetails"],
+    "required": [
+        *("flag", "isEnabled", "variation", "reason", "failure", "variables", "lists", "rules"),
+        *("regexesGivenUp", "userDetails"),
+    ],
     "properties": {
         "flag": {"type": "string"},
         "isEnabled": {"type": "boolean"},
@@ -39,6 +42,11 @@ _ANSWER: dict[str, Any] = {
         "variables": {"type": "array", "items": {"type": "object"}},
         "lists": {"type": "array", "items": {"type": "object"}, "description": "the lists asked, and what they said"},
         "rules": {"type": "array", "items": {"type": "object"}, "description": "in the order in which they are tried"},
+        "regexesGivenUp": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "regular expressions that took too long for the value, and so match nothing",
+        },
         "userDetails": {"type": ["object", "null"], "description": "place and device; null where no rule wants them"},
     },
 }
@@ -67,7 +75,7 @@ def explain_router(decisions: Decisions) -> APIRouter:
                 "featureKey: the settings have no such flag; look at its key in VWO, and whether it is published",
                 reason="unknown_flag",
             )
-        found = await asking.run(explain(settings, key, asked.context()))
+        found = await asking.run(explain(settings, key, asked.context()), key)
         return Response(to_json(_answer(settings, found, asking)), media_type="application/json")
 
     return router
@@ -94,6 +102,7 @@ def _answer(settings: Settings, found: Explanation, asking: Asking) -> dict[str,
             for question, state in asking.states.items()
         ],
         "rules": found.rules,
+        "regexesGivenUp": sorted({question.regex.pattern for question in asking.given_up}),
         "userDetails": asking.details,
         "settingsVersion": settings.version,
         "accountId": settings.account_id,
