@@ -59,6 +59,13 @@ class TooLargeError(CohortGatewayError):
     reason = "too_large"
 
 
+class NoAnswerError(CohortGatewayError):
+    """A server of others gave no answer, or one beyond the bounds of `foundation.http_client`. It names no address."""
+
+    status = 502
+    reason = "unreachable"
+
+
 class UnavailableError(CohortGatewayError):
     """Come back later: the store is away or there is no room. Answered with `Retry-After`."""
 

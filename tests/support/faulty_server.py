@@ -15,6 +15,8 @@ from tests.support.http_server import Handler, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests.support.bad_servers import Behaviour
+
 
 class Request(NamedTuple):
     """`parameters` are decoded, names of `headers` lower case; `over` is set when the test is."""
@@ -33,7 +35,16 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-# What goes wrong: an answer instead of the right one; None spares a request; `ConnectionAbortedError` hangs up on it.
+class TakenOverError(Exception):
+    """Whoever behaves like this has the connection of a request from now on."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        super().__init__()
+        self.behave = behave
+
+
+# What goes wrong: an answer instead of the right one; None spares a request; `ConnectionAbortedError` hangs up on it,
+# and `TakenOverError` leaves its connection to somebody else.
 Fault = Callable[[Request], Answer | None]
 
 
@@ -75,6 +86,11 @@ class FaultyServer:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
+                except TakenOverError as taken:
+                    self.close_connection = True
+                    with contextlib.suppress(OSError):
+                        taken.behave(self.connection, server.over)
+                    return
                 self.send_response(answer.status)
                 for name, value in {"Content-Type": "application/json", **answer.headers}.items():
                     self.send_header(name, value)
@@ -95,6 +111,15 @@ def answers(status: int, headers: Mapping[str, str] | None = None) -> Callable[[
 
 def hangs_up(_: Request) -> Answer | None:
     raise ConnectionAbortedError
+
+
+def behaves(behave: Behaviour) -> Fault:
+    """One of the bad servers, instead of an answer."""
+
+    def fault(_: Request) -> Answer | None:
+        raise TakenOverError(behave)
+
+    return fault
 
 
 def says_nothing(request: Request) -> Answer | None:
