@@ -10,20 +10,22 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import httpx
-
-from foundation.errors import BadRequestError, CohortGatewayError, UnavailableError
+from foundation import http_client
+from foundation.errors import BadRequestError, CohortGatewayError, NoAnswerError, UnavailableError
+from foundation.http_client import HttpClient
 
 if TYPE_CHECKING:
     from cohort_sync.settings import CohortSyncSettings
+    from foundation.http_client import Answer
 
 CALLBACK_PATH = "/connect/heap/callback"
 TIMEOUT_SECONDS = 10.0
 
-_LONGEST_ANSWER = 64 * 1024
+_LONGEST_ANSWER = 64 * 1024  # bytes; what Heap documents has a few hundred
 _LONGEST_TEXT = 256
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")  # what a header and a path can carry
 _REFUSED = (400, 401)
@@ -100,22 +102,22 @@ class HeapOAuth:
         Raises `BadRequestError` when Heap refuses the code, `HeapFailedError` for all else.
         """
         try:
-            # The client is made in a thread, since reading the system's certificates would hold up the pushes.
-            async with asyncio.timeout(self._timeout), await asyncio.to_thread(self._client) as client:
+            async with asyncio.timeout(self._timeout), HttpClient(silence=self._timeout, whole=None) as client:
                 tokens = await self._tokens(client, code)
                 return await self._described(client, *tokens)
-        except TimeoutError:
-            raise HeapFailedError(
+        except (TimeoutError, NoAnswerError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: TimeoutError | NoAnswerError) -> HeapFailedError:
+        if isinstance(error, TimeoutError) or error.reason == http_client.TIMEOUT:
+            return HeapFailedError(
                 f"Heap did not answer within {self._timeout:g} seconds; try again", reason="heap_slow"
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Its text may quote an address, and that of the metadata holds the id token.
-            raise HeapFailedError(f"Heap can't be reached ({type(error).__name__}); try again") from None
+            )
+        if error.reason in http_client.UNUSABLE:
+            return HeapFailedError(f"Heap answered, but {error}", reason="heap_unusable")
+        return HeapFailedError(f"Heap did not answer: {error}; try again")
 
-    def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(timeout=self._timeout, headers={"Accept-Encoding": "identity"})
-
-    async def _tokens(self, client: httpx.AsyncClient, code: str) -> tuple[str, str]:
+    async def _tokens(self, client: HttpClient, code: str) -> tuple[str, str]:
         body = {
             "grant_type": "authorization_code",
             "code": code,
@@ -123,23 +125,24 @@ class HeapOAuth:
             "client_id": self._client_id,
             "client_secret": self._client_secret,
         }
-        status, answer = await _call(client, "POST", f"{self._base}/api/partner/oauth/token", json=body)
-        if status in _REFUSED:
+        address = f"{self._base}/api/partner/oauth/token"
+        answer = await client.request("POST", address, most=_LONGEST_ANSWER, json=body)
+        if answer.status in _REFUSED:
             raise BadRequestError(
                 "Heap refused the code: it serves once and for a short time; start again. If that happens each time, "
                 "compare HEAP_CLIENT_ID, HEAP_CLIENT_SECRET and PUBLIC_URL with what Heap registered",
                 reason="bad_code",
             )
-        given = _object(status, answer, "token")
+        given = _object(answer, "token")
         kind = given.get("token_type", "bearer")
         if not isinstance(kind, str) or kind.lower() != "bearer":
             raise _unusable("token", "a token_type other than bearer")
         return _token(given, "access_token"), _token(given, "id_token")
 
-    async def _described(self, client: httpx.AsyncClient, access_token: str, id_token: str) -> Authorization:
+    async def _described(self, client: HttpClient, access_token: str, id_token: str) -> Authorization:
         address = f"{self._base}/api/partner/v1/metadata/{quote(id_token, safe='')}"
-        status, answer = await _call(client, "GET", address, headers={"Authorization": f"Bearer {access_token}"})
-        metadata = _object(status, answer, "metadata")
+        headers = {"Authorization": f"Bearer {access_token}"}
+        metadata = _object(await client.request("GET", address, most=_LONGEST_ANSWER, headers=headers), "metadata")
         env_id = _shown(metadata.get("env_id"))
         if not env_id:
             raise _unusable("metadata", "no env_id")
@@ -154,27 +157,16 @@ class HeapOAuth:
         )
 
 
-async def _call(client: httpx.AsyncClient, method: str, address: str, **options: Any) -> tuple[int, bytes]:
-    """Status and body. Reads no further than a body of that kind can reasonably be long."""
-    body = bytearray()
-    async with client.stream(method, address, **options) as answer:
-        async for chunk in answer.aiter_bytes():
-            body += chunk
-            if len(body) > _LONGEST_ANSWER:
-                raise HeapFailedError("Heap answered with far too much", reason="heap_unusable")
-        return answer.status_code, bytes(body)
-
-
-def _object(status: int, body: bytes, what: str) -> dict[str, Any]:
-    if status != httpx.codes.OK:
-        raise HeapFailedError(f"Heap answered {status} to the {what} request; try again")
+def _object(answer: Answer, what: str) -> dict[str, Any]:
+    if answer.status != HTTPStatus.OK:
+        raise HeapFailedError(f"Heap answered {answer.status} to the {what} request; try again")
     try:
-        answer = json.loads(body)
+        found = json.loads(answer.body)
     except (ValueError, RecursionError):
         raise _unusable(what, "something that is not JSON") from None
-    if not isinstance(answer, dict):
+    if not isinstance(found, dict):
         raise _unusable(what, "something that is not an object")
-    return answer
+    return found
 
 
 def _token(answer: dict[str, Any], name: str) -> str:

@@ -7,8 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from fme_client._version import NAME, VERSION
 from fme_client.errors import NetworkError
-from fme_client.identity import NAME, VERSION
 from fme_client.transport import Request, encoded
 from fme_client.workers import Workers
 

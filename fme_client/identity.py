@@ -1,4 +1,4 @@
-"""Who we are, and who a visitor is, in what is sent."""
+"""Who a visitor is in what is sent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from fme_client.evaluation.hashing import account_namespace, visitor_id
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-NAME = "cohort-gateway-python-client"
-VERSION = "0.1.0"
 
 
 def get_uuid(user_id: str, account_id: str) -> str:

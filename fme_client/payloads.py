@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from fme_client._version import NAME, VERSION
 from fme_client.errors import ContextError
 from fme_client.evaluation.events import (
     VARIATION_SHOWN,
@@ -23,7 +24,7 @@ from fme_client.evaluation.events import (
     of_custom_event,
     of_exposure,
 )
-from fme_client.identity import NAME, VERSION, get_uuid
+from fme_client.identity import get_uuid
 from fme_client.transport import encoded
 
 if TYPE_CHECKING:

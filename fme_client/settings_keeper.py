@@ -7,13 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from fme_client._version import NAME, VERSION
 from fme_client.background import keep_going, start
 from fme_client.errors import FmeClientError, NetworkError
 from fme_client.evaluation import Settings, SettingsError
 from fme_client.failures import unforeseen
-from fme_client.identity import NAME, VERSION
 from fme_client.options import LONGEST_SECONDS
-from fme_client.transport import Request
+from fme_client.transport import SETTINGS_LIMIT, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,7 +113,7 @@ class SettingsKeeper:
         }
         if not self._options.is_development_mode:
             parameters["s"] = "prod"
-        return Request(_PULLED if pulled else _POLLED, parameters)
+        return Request(_PULLED if pulled else _POLLED, parameters, limit=SETTINGS_LIMIT)
 
     def _run(self) -> None:
         keep_going(self._poll, what="settings", log=self._log, pause=self._stop.wait)

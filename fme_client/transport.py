@@ -13,10 +13,10 @@ from urllib.parse import quote
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 
+from fme_client._version import NAME, VERSION
 from fme_client.connections import BoundedAdapter, begin, remaining
 from fme_client.errors import NetworkError
 from fme_client.failures import named
-from fme_client.identity import NAME, VERSION
 from fme_client.workers import Workers
 
 if TYPE_CHECKING:
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 
 POOLED = 64  # connections that are kept for the next request; more are made and closed
 CONNECTING = 16  # at the same time; they may hang in a name look-up for as long as the resolver tries
-_ANSWER_LIMIT = 64 * 1024 * 1024  # bytes
+SETTINGS_LIMIT = 16 * 1024 * 1024  # bytes of an answer with settings; a gateway serves no larger ones
+_ANSWER_LIMIT = 256 * 1024  # bytes of others, which hold a few words; the page of a proxy that refuses has some 10 kB
+_PIECE = 64 * 1024
+_PLAIN = ("", "identity")
 _WISH = ("X-Wants", "user-ids")  # with which a gateway asks for the ids of users beside their events
 
 
 class Answer(NamedTuple):
+    """`retry_after`: seconds that the server asks to wait, where it gives them as a number."""
+
     status: int
     body: bytes
+    retry_after: float = 0.0
 
     def json(self) -> Any:
         """Raises `NetworkError` where the body is no JSON."""
@@ -53,9 +59,8 @@ class Request:
     def prepared(self, base: str) -> requests.PreparedRequest:
         """Made by hand: all is encoded, and `requests` would take the URL apart and encode it again."""
         prepared = _TEMPLATE.copy()
-        prepared.url = f"{base}{self.path}?" + "&".join(
-            f"{name}={encoded(value)}" for name, value in self.parameters.items()
-        )
+        query = "&".join(f"{name}={encoded(value)}" for name, value in self.parameters.items())
+        prepared.url = f"{base}{self.path}?{query}" if query else f"{base}{self.path}"
         prepared.headers.update(self.headers)
         if self.body is not None:
             prepared.method = "POST"
@@ -127,11 +132,23 @@ class Transport:
                 proxies=self._session.proxies,
                 verify=True,
             ) as response:
-                body = response.raw.read(limit + 1, decode_content=True)
+                body = _read(response, limit)
         except Exception as error:  # noqa: BLE001 - two libraries read here what a server may send, which is anything
             raise named(error) from None  # its text holds the URL, and that the user's data
         if response.headers.get(_WISH[0]) == _WISH[1]:
             self.wants_user_ids = True
+        wait = response.headers.get("Retry-After", "")
+        return Answer(response.status_code, body, float(wait) if wait.isdecimal() else 0.0)
+
+
+def _read(response: requests.Response, limit: int) -> bytes:
+    """The body, as it is: a few bytes of a compressed one may stand for gigabytes."""
+    is_plain = response.headers.get("Content-Encoding", "").strip().lower() in _PLAIN
+    body = bytearray()
+    while piece := response.raw.read(_PIECE, decode_content=False):
+        if not is_plain:
+            raise NetworkError("bad_answer", "the server's answer is compressed, which was not asked for")
+        body += piece
         if len(body) > limit:
-            raise NetworkError("bad_answer", "the server's answer is too long")
-        return Answer(response.status_code, body)
+            raise NetworkError("bad_answer", f"the server's answer has more than {limit:,} bytes")
+    return bytes(body)

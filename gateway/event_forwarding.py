@@ -8,13 +8,14 @@ import httpx
 
 from event_stream import posting
 from event_stream.delivery import Again, Refused
-from fme_client.identity import VERSION
+from fme_client._version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from event_stream.delivery import Verdict
     from event_stream.stream import Record
+    from foundation.http_client import Answer
 
 BATCH = "/server-side/batch-events-v2"
 _WHOLE_SECONDS = 30.0  # for a request from its beginning to the end of its answer
@@ -51,9 +52,9 @@ class Vwo:
         await self._poster.aclose()
 
 
-def verdict_of(answer: httpx.Response) -> Verdict:
+def verdict_of(answer: Answer) -> Verdict:
     """What VWO's answer to a batch says of its events."""
-    status = answer.status_code
+    status = answer.status
     if httpx.codes.is_client_error(status) and status not in _SENT_AGAIN | posting.BECAUSE_OF_SOME:
         return Refused(f"http_{status}", because_of_some=False)  # such as a wrong SDK key: no event is to blame
     return posting.verdict_of(answer)

@@ -11,9 +11,8 @@ from event_stream.delivery import Again
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import httpx
-
     from event_stream.delivery import Verdict
+    from foundation.http_client import Answer
     from heap_export.integrations import Integration
 
 MOST_AT_ONCE = 1000  # events or users that a bulk call may hold
@@ -55,14 +54,14 @@ class Heap:
         answer = await self._poster.post(integration.base + call.value, body)
         if isinstance(answer, Again):
             return Told(answer)
-        return Told(verdict_of(answer), answer.status_code, answer.text[:_MOST_KEPT])
+        return Told(verdict_of(answer), answer.status, answer.body.decode(errors="replace")[:_MOST_KEPT])
 
     async def aclose(self) -> None:
         await self._poster.aclose()
 
 
-def verdict_of(answer: httpx.Response) -> Verdict:
+def verdict_of(answer: Answer) -> Verdict:
     """What an answer of Heap says of what it was sent."""
-    if answer.status_code in _WRONG_DOOR:
-        return Again(f"http_{answer.status_code}", after=_WRONG_DOOR_SECONDS)
+    if answer.status in _WRONG_DOOR:
+        return Again(f"http_{answer.status}", after=_WRONG_DOOR_SECONDS)
     return posting.verdict_of(answer)

@@ -11,7 +11,7 @@ import typer
 
 from attribute_lists.states import State
 from cohort_sync import signature
-from fme_client import identity
+from fme_client import _version
 from gateway import check, decisions_events
 from heap_export import cli
 from heap_export.integrations import Integration
@@ -56,7 +56,7 @@ def test_every_refusal_of_a_signature_is_explained() -> None:
 
 def test_events_name_the_version_that_sent_them() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert (version, version) == (identity.VERSION, decisions_events.VERSION)
+    assert (version, version) == (_version.VERSION, decisions_events.VERSION)
 
 
 def test_every_option_of_a_heap_environment_is_explained() -> None:
