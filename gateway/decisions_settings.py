@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from fme_client.evaluation import Settings, SettingsError
 from foundation.errors import UnavailableError
+from gateway import large_json
 
 if TYPE_CHECKING:
     from gateway.flag_settings import FlagSettings, ServedSettings
@@ -47,9 +46,8 @@ class DecisionSettings:
 
 
 def _compile(body: bytes) -> Settings:
-    document: Any = msgspec.json.decode(body)
     try:
-        settings = Settings.parse(document)
+        settings = Settings.parse(large_json.decode(body))
     except SettingsError as error:
         raise UnavailableError(
             f"the served settings can't be decided with: {error}; publish them again in VWO, or mend SETTINGS_FILE",

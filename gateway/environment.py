@@ -79,7 +79,7 @@ class Environment:
         await self.catch_up()
         for copy in (self._means.copies.in_redis, self._means.copies.on_disk):
             if self.current is None:
-                self._take_copy(await copy(self.tag))
+                await self._take_copy(await copy(self.tag))
 
     async def follow(self) -> None:
         """Ask VWO again and again, or let another process of the crew do so."""
@@ -98,7 +98,7 @@ class Environment:
             body = await asyncio.to_thread(self._means.shared.read, self.tag)
             if body != self._shared_body:
                 self._shared_body = body
-                self._take_copy(body)
+                await self._take_copy(body, is_shared=True)
 
     async def refresh(self, *, pulled: bool) -> None:
         """Ask VWO now; who comes while somebody asks shares the next asking."""
@@ -159,11 +159,11 @@ class Environment:
 
     async def _fetch(self, *, pulled: bool) -> str:
         means = self._means
-        fetched = await means.upstream.fetch(self.account, self.sdk_key, etag=self._etag, pulled=pulled)
-        if fetched is None:
-            return await self._found_unchanged()
         try:
-            settings = self._parse(fetched.body)
+            fetched = await means.upstream.fetch(self.account, self.sdk_key, etag=self._etag, pulled=pulled)
+            if fetched is None:
+                return await self._found_unchanged()
+            settings = await self._parsed(fetched.body)
         except BadSettingsError as error:
             self._note_bad(error)
             return "refused"
@@ -204,16 +204,19 @@ class Environment:
         log.info("settings of %s: new ones", self.tag)
         self._means.changed()
 
-    def _take_copy(self, body: bytes | None) -> None:
+    async def _take_copy(self, body: bytes | None, *, is_shared: bool = False) -> None:
         if body is None or (self.current is not None and self.current.body == body):
             return
         try:
-            self._take(self._parse(body), None)
+            settings = await self._parsed(body)
         except BadSettingsError as error:
             log.warning("a kept copy of the settings of %s is damaged and not used: %s", self.tag, error)
+            return
+        if not is_shared or self._shared_body is body:  # else newer ones came meanwhile
+            self._take(settings, None)
 
-    def _parse(self, body: bytes) -> FlagSettings:
-        settings = parse_flag_settings(body)
+    async def _parsed(self, body: bytes) -> FlagSettings:
+        settings = await asyncio.to_thread(parse_flag_settings, body)
         if settings.account != self.account:
             raise BadSettingsError("accountId is another account's")
         return replace(settings, sdk_key=self.sdk_key)

@@ -137,7 +137,7 @@ class FileSettings(ServedSettings):
         raw = await asyncio.to_thread(_read, path)
         if raw == self._raw:
             return "unchanged"
-        self._current = _parse(raw, path)
+        self._current = await asyncio.to_thread(_parse, raw, path)
         self._raw = raw
         self.changed()
         return "changed"

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from attribute_lists.names import is_account
 from foundation.errors import UnavailableError
 from foundation.json import utf8
+from gateway import large_json
 from gateway.decisions_description import error_responses
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 POLLED = "/server-side/v2-settings"
+MOST_VALUES = 1_000_000  # in settings, by their commas: each takes some 100 bytes of memory
 
 _OPENAPI: dict[str, Any] = {
     "parameters": [
@@ -41,9 +43,13 @@ class _Shape(msgspec.Struct, rename="camel"):
 
     account_id: int | str
     version: int | float | str
-    features: list[dict[str, Any]] | dict[str, Any]
-    campaigns: list[dict[str, Any]] | dict[str, Any]
+    features: list[msgspec.Raw] | dict[str, msgspec.Raw]
+    campaigns: list[msgspec.Raw] | dict[str, msgspec.Raw]
     sdk_key: str | None = None
+
+
+_shape_of = msgspec.json.Decoder(_Shape).decode
+_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +62,29 @@ class FlagSettings:
 
 
 def parse_flag_settings(raw: bytes) -> FlagSettings:
-    """What VWO answers at `/server-side/v2-settings`, but for `collectionPrefix`. Raises `BadSettingsError`."""
+    """What VWO answers at `/server-side/v2-settings`, but for `collectionPrefix`. Raises `BadSettingsError`.
+
+    It is for threads: large settings take a while.
+    """
+    if raw.count(b",") >= MOST_VALUES:
+        raise BadSettingsError(f"it holds more than {MOST_VALUES:,} values")
     try:
         text = utf8(raw)
-        shape = msgspec.json.decode(text, type=_Shape)
-        settings: dict[str, Any] = msgspec.json.decode(text)
+        shape = _shape_of(text)
+        fields = _fields_of(text)
+        for field in fields.values():
+            large_json.check(field)
     except (ValueError, RecursionError) as error:
         raise BadSettingsError(str(error)) from error
+    for name, found in (("features", shape.features), ("campaigns", shape.campaigns)):
+        if isinstance(found, list) and not all(bytes(memoryview(one)[:1]) == b"{" for one in found):
+            raise BadSettingsError(f"{name} holds something that is no object")
     account = str(shape.account_id)
     if not is_account(account):
         raise BadSettingsError("accountId is no account id; it must be the number of a VWO account")
     # SDKs would put it in front of the paths that they ask us for.
-    settings.pop("collectionPrefix", None)
-    return FlagSettings(account, shape.sdk_key, msgspec.json.encode(settings))
+    fields.pop("collectionPrefix", None)
+    return FlagSettings(account, shape.sdk_key, msgspec.json.encode(fields))
 
 
 class ServedSettings(ABC):

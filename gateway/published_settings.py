@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from fme_client.evaluation import schema
 from fme_client.evaluation.rules import short
+from gateway import large_json
 from gateway.explain_segments import lists_named
 from published.campaigns import IMPACT, Campaign, Variation, id_text
 from published.references import Reference
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def document_of(body: bytes) -> dict[str, Any]:
     """Settings as they are served. Raises `SettingsError` for such as no SDK could use."""
-    document = msgspec.json.decode(body)
+    document = large_json.decode(body)
     lists = {name: document.get(name) or [] for name in ("features", "campaigns")}
     document = {**document, **lists}
     schema.check(document)
@@ -58,12 +57,12 @@ def _variations(campaign: Document, rule: Document) -> dict[str, Variation]:
 
 
 def references(document: Document) -> Iterator[Reference]:
-    """Every place that refers to a list, in the order of the flags."""
+    """Every place that refers to a list, in the order of the flags, and of their campaigns in the settings."""
+    known = {campaign["id"]: campaign for campaign in document["campaigns"]}
+    place = {name: number for number, name in enumerate(known)}
     for feature in _features(document):
-        ids = {rule["campaignId"] for rule in feature.get("rules", ())}
-        for campaign in document["campaigns"]:
-            if campaign["id"] not in ids:
-                continue
+        ids = {rule["campaignId"] for rule in feature.get("rules", ())} & known.keys()
+        for campaign in (known[name] for name in sorted(ids, key=place.__getitem__)):
             segments = [campaign["segments"], *(one.get("segments") for one in campaign["variations"])]
             for name, variable in dict.fromkeys(named for segment in segments for named in lists_named(segment)):
                 yield Reference(name, feature["key"], campaign["key"], variable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,7 @@ _LOOK_SECONDS = 2.0  # between looks whether the store still has it, and whether
 
 
 class _Published(NamedTuple):
-    """What is published of `settings`, and when that was done."""
+    """What is published of `settings`, and when that was done; before that `at` is minus infinity."""
 
     settings: FlagSettings
     campaigns: Mapping[str, Campaign]
@@ -104,7 +105,7 @@ class Publishing:
             return
         else:
             try:
-                done = await asyncio.to_thread(_read, settings)  # large ones take a while
+                done = self._done[tag] = await asyncio.to_thread(_read, settings)  # large ones take a while
             except SettingsError as error:
                 log.warning("nothing of the settings of %s is published, since no SDK can use them: %s", tag, error)
                 self._refused[tag] = settings
@@ -116,4 +117,4 @@ class Publishing:
 
 def _read(settings: FlagSettings) -> _Published:
     document = document_of(settings.body)
-    return _Published(settings, campaigns(document), list(references(document)), 0.0)
+    return _Published(settings, campaigns(document), list(references(document)), -math.inf)
