@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from foundation.errors import ConfigurationError
+from foundation import http_client
+from foundation.errors import ConfigurationError, NoAnswerError
+from foundation.http_client import HttpClient
 from foundation.pauses import Pauses
-from foundation.settings import MEBIBYTE
 from foundation.tasks import Tasks, end
 from heap_export.backlog import Backlog
 from heap_export.optimizely_decisions import decision_of, exposure_of
@@ -35,6 +36,7 @@ from heap_export.server_sent_events import EventReader
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from foundation.http_client import Incoming
     from heap_export.intake import Intake
     from heap_export.metrics import Metrics
     from heap_export.settings import HeapExportSettings
@@ -49,7 +51,8 @@ _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _SURELY_UP_SECONDS = 1.0  # a refusal would have come by then
 _AWAY_SECONDS = 10.0
-_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_LARGEST_EVENT, _MOST_LINES = 256 * 1024, 4096  # a decision with its variables has some kB, on one line
+_AT_A_TIME = 50  # notifications of a chunk, then others have their turn
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
@@ -76,10 +79,9 @@ class AgentFollower:
             yield
             return
         tasks = Tasks(lambda error: log.critical("Optimizely Agent is not followed any more", exc_info=error))
-        # It reads the system's certificates, 20 ms in which nobody else should have to wait.
-        client = await asyncio.to_thread(
-            httpx.AsyncClient,
-            timeout=httpx.Timeout(_CONNECT_SECONDS, read=None),
+        client = HttpClient(
+            silence=httpx.Timeout(_CONNECT_SECONDS, read=None),
+            whole=None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
         async with self._backlog.running(), client:
@@ -100,7 +102,7 @@ class AgentFollower:
         )
         return ["agent_away"] * away + ["agent_behind"] * self._backlog.is_behind
 
-    async def _follow(self, client: httpx.AsyncClient, number: int, key: str) -> None:
+    async def _follow(self, client: HttpClient, number: int, key: str) -> None:
         """One connection after the other, each begun before the last one ends."""
         pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
         listening: set[asyncio.Task[str]] = set()
@@ -120,7 +122,7 @@ class AgentFollower:
         finally:
             await end(*listening)
 
-    async def _listen(self, client: httpx.AsyncClient, number: int, key: str) -> str:
+    async def _listen(self, client: HttpClient, number: int, key: str) -> str:
         """One connection from its beginning to its end; what was wrong with it."""
         connection = _Connection(partial(self._count_connections, number))
         try:
@@ -130,25 +132,34 @@ class AgentFollower:
                     "GET",
                     self._url,
                     params={"filter": "decision"},
-                    headers={"X-Optimizely-SDK-Key": key, **_HEADERS},
+                    headers={"X-Optimizely-SDK-Key": key, "Accept": "text/event-stream"},
                     extensions={"trace": connection.trace},
                 ) as answer,
             ):
                 trouble = _trouble_with(answer)
                 if not trouble:
-                    reader = EventReader(MEBIBYTE)
-                    async for chunk in answer.aiter_bytes():
-                        for data in reader.feed(chunk):
-                            connection.is_good()
-                            self._take(data)
+                    await self._read(answer, connection)
                     trouble = "it hangs up"
         except TimeoutError:
             trouble = ""
-        except (httpx.HTTPError, OSError) as error:
-            trouble = f"it can't be reached ({type(error).__name__})"
+        except NoAnswerError as error:
+            trouble = str(error)
+            if error.reason in http_client.UNUSABLE:  # it would be the same without a pause
+                self._metrics.agent_received.labels("malformed").inc()
+                return trouble
         finally:
             connection.end()
         return "" if connection.was_good else trouble
+
+    async def _read(self, answer: Incoming, connection: _Connection) -> None:
+        """Take what it tells, up to its end. Raises `NoAnswerError`."""
+        reader = EventReader(_LARGEST_EVENT, _MOST_LINES)
+        async for chunk in answer.chunks(None):
+            for number, data in enumerate(reader.feed(chunk), start=1):
+                connection.is_good()
+                self._take(data)
+                if not number % _AT_A_TIME:
+                    await asyncio.sleep(0)
 
     def _take(self, data: bytes) -> None:
         try:
@@ -206,9 +217,9 @@ class _Connection:
             self._count(-1)
 
 
-def _trouble_with(answer: httpx.Response) -> str:
-    if answer.status_code != httpx.codes.OK:
-        return f"http_{answer.status_code}; it wants api.enableNotifications, and must know the SDK key"
+def _trouble_with(answer: Incoming) -> str:
+    if answer.status != httpx.codes.OK:
+        return f"http_{answer.status}; it wants api.enableNotifications, and must know the SDK key"
     if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
         return "what answers is no stream of events; is OPTIMIZELY_AGENT_URL right?"
     return ""
