@@ -48,14 +48,12 @@ class HeapDirect:
             raise ConfigurationError("app_id: give the id of an environment of Heap")
         base = checked_address(base, "base")
         self._wanted = _Wanted(app_id, dedupe_seconds)
-        self._events = Poster(f"{base}/api/track", timeout=timeout, hints=_HINTS)
-        self._users = Poster(f"{base}/api/add_user_properties", timeout=timeout, hints=_HINTS)
+        self._poster = Poster(base, timeout=timeout, hints=_HINTS)
         self._known: dict[bytes, None] = {}  # what was delivered, the oldest first
         self._limits = Limits()
 
     def start_over(self) -> None:
-        self._events.start_over()
-        self._users.start_over()
+        self._poster.start_over()
 
     def prepare(self, decision: Decision) -> Exposure:
         return exposure_of(decision)
@@ -75,10 +73,11 @@ class HeapDirect:
     def _post(self, new: dict[bytes, Exposure]) -> Outcome[Exposure]:
         exposures = list(new.values())
         events = [event_of(exposure, self._wanted, mark) for mark, exposure in new.items()]
-        answer = self._events.post({"app_id": self._wanted.app_id, "events": events})
+        answer = self._poster.post("/api/track", {"app_id": self._wanted.app_id, "events": events})
         self._limits.count([exposure.identity for exposure in exposures])
         if answer.status == OK:
-            answer = self._users.post({"app_id": self._wanted.app_id, "users": self._users_of(exposures)})
+            users = {"app_id": self._wanted.app_id, "users": self._users_of(exposures)}
+            answer = self._poster.post("/api/add_user_properties", users)
         if answer.status not in {OK, *BECAUSE_OF_SOME}:
             return Outcome(exposures, answer.trouble, answer.after)
         if answer.status != OK and len(exposures) > 1:

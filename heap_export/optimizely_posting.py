@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-import requests
-
+from fme_client.errors import NetworkError
+from fme_client.transport import Request, Transport
 from foundation.errors import ConfigurationError
 from heap_export.optimizely_sending import Item, Outcome
 from heap_export.records import Source, checked_identity, checked_name, checked_properties
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from heap_export.optimizely_decisions import Decision
 
 OK = 200
+_EXPOSURES = "/v1/exposures"
+_LARGEST_ANSWER = 1024 * 1024  # bytes: heap-export has a sentence for each of a thousand exposures that it refuses
 BECAUSE_OF_SOME = frozenset((400, 413, 422))
 _HINTS = {
     401: "key is not one of heap-export's EVENTS_API_KEY",
@@ -36,57 +39,38 @@ class Answer(NamedTuple):
 
 
 class Poster:
-    """Posts JSON to a URL over kept connections."""
+    """Posts JSON to paths of one server over kept connections, each request in `timeout` seconds whatever it does."""
 
-    def __init__(self, url: str, *, key: str | None = None, timeout: float, hints: Mapping[int, str]) -> None:
-        self._url = url
-        self._key = key
+    def __init__(self, base: str, *, key: str | None = None, timeout: float, hints: Mapping[int, str]) -> None:
+        self._base = base
+        self._headers = {"User-Agent": "heap-export"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._timeout = timeout
         self._hints = hints
         self.start_over()
 
     def start_over(self) -> None:
-        """In a forked child. The parent's session is left as it is: closing it would end the parent's connections."""
-        self._session = requests.Session()
-        self._session.auth = self._authorised
+        """In a forked child. The parent's connections are left as they are: closing them would end the parent's."""
+        self._transport = Transport(self._base, proxies=True)
 
-    def post(self, body: Any) -> Answer:
+    def post(self, path: str, body: Any, parameters: Mapping[str, str] | None = None) -> Answer:
         """It never raises. A redirect is no way to go: it would make a GET of a POST."""
+        request = Request(path, parameters or {}, json.dumps(body).encode(), self._headers, limit=_LARGEST_ANSWER)
         try:
-            answer = self._session.post(
-                self._url,
-                data=json.dumps(body).encode(),
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except requests.Timeout:
-            return Answer(0, "no answer came in time")
-        except requests.exceptions.SSLError:
-            return Answer(0, "the certificate or TLS is not accepted")
-        except (requests.RequestException, OSError, ValueError) as error:
-            return Answer(0, f"it can't be reached ({type(error).__name__})")  # the message may hold the whole URL
-        status = answer.status_code
-        if status == OK:
-            return Answer(status, body=answer.content)
-        wait = answer.headers.get("Retry-After", "")
-        hint = self._hints.get(status)
-        return Answer(status, f"http_{status}" + (f", {hint}" if hint else ""), float(wait) if wait.isdigit() else 0.0)
-
-    def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """As a function of ours, since `requests` would rather go by a `.netrc` than by a header."""
-        request.headers["Content-Type"] = "application/json"
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
+            answer = self._transport.fetch(request, time.monotonic() + self._timeout)
+        except NetworkError as error:
+            return Answer(0, str(error))
+        if answer.status == OK:
+            return Answer(OK, body=answer.body)
+        hint = self._hints.get(answer.status)
+        return Answer(answer.status, f"http_{answer.status}" + (f", {hint}" if hint else ""), answer.retry_after)
 
 
 class HeapExport:
     """heap-export at the address `service`. Raises `ConfigurationError` where that is none."""
 
     def __init__(self, service: str, key: str, *, integration: str | None, timeout: float) -> None:
-        query = f"?integration={quote(integration, safe='')}" if integration else ""
-        url = f"{checked_address(service, 'service')}/v1/exposures{query}"
-        self._poster = Poster(url, key=key, timeout=timeout, hints=_HINTS)
+        self._parameters = {"integration": integration} if integration else {}
+        self._poster = Poster(checked_address(service, "service"), key=key, timeout=timeout, hints=_HINTS)
 
     def start_over(self) -> None:
         self._poster.start_over()
@@ -106,7 +90,7 @@ class HeapExport:
 
     def send(self, exposures: Sequence[dict[str, Any]]) -> Outcome[dict[str, Any]]:
         """In one request. Where some of it is to blame, in two of half the size each, and so on."""
-        answer = self._poster.post(exposures)
+        answer = self._poster.post(_EXPOSURES, exposures, self._parameters)
         if answer.status == OK:
             return Outcome(refused=_refused(answer.body))
         if answer.status not in BECAUSE_OF_SOME:

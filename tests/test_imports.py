@@ -15,7 +15,7 @@ ALLOWED = {
     "event_stream": {"foundation"},
     "published": {"event_stream", "foundation"},
     "gateway": {"attribute_lists", "event_stream", "foundation", "fme_client", "published"},
-    "heap_export": {"event_stream", "foundation", "published"},
+    "heap_export": {"event_stream", "fme_client", "foundation", "published"},
     "fme_client": set(),
 }
 OURS = {*ALLOWED, "local_stack", "tests"}
