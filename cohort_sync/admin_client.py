@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from foundation.errors import CohortGatewayError, ConfigurationError, UnavailableError
+from foundation.errors import CohortGatewayError, ConfigurationError, NoAnswerError, UnavailableError
+from foundation.http_client import fetch
 from foundation.serving import reachable_host
+from foundation.settings import MEBIBYTE
 
 if TYPE_CHECKING:
     from cohort_sync.settings import CohortSyncSettings
 
-_TIMEOUT_SECONDS = 60.0
+_SILENT_SECONDS, _WHOLE_SECONDS = 60.0, 120.0
+_LARGEST_ANSWER = 64 * MEBIBYTE  # some ten thousand lists, described
 
 
 class AdminClient:
@@ -58,19 +62,27 @@ class AdminClient:
     def _call(self, method: str, path: str, *, root: str = "/admin/api/v1", **options: Any) -> Any:
         address = f"{self._address}{root}{path}"
         try:
-            answer = httpx.request(method, address, headers=self._headers, timeout=_TIMEOUT_SECONDS, **options)
-        except httpx.HTTPError as error:
+            answer = fetch(
+                method,
+                address,
+                silence=_SILENT_SECONDS,
+                whole=_WHOLE_SECONDS,
+                most=_LARGEST_ANSWER,
+                headers=self._headers,
+                **options,
+            )
+        except NoAnswerError as error:
             raise UnavailableError(
-                f"no cohort-sync at {self._address} ({type(error).__name__}): start it with scripts/serve or "
+                f"no answer of cohort-sync at {self._address}: {error}; start it with scripts/serve or "
                 "`cohort-sync serve`; COHORT_SYNC_ADMIN_HOST and COHORT_SYNC_ADMIN_PORT say where it is"
             ) from None
-        if answer.is_success:
-            return answer.json()
         try:
-            refusal = answer.json()
-            message, reason = refusal["error"], refusal["reason"]
-        except (ValueError, KeyError, TypeError):
-            message, reason = f"cohort-sync answered {answer.status_code}", "unexpected_answer"
+            found = json.loads(answer.body)
+            if httpx.codes.is_success(answer.status):
+                return found
+            message, reason = found["error"], found["reason"]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            message, reason = f"no cohort-sync answers at {self._address} ({answer.status})", "unexpected_answer"
         raise CohortGatewayError(message, reason=reason)
 
 

@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import httpx
-
-from foundation.errors import CohortGatewayError, ConfigurationError
+from foundation.errors import CohortGatewayError, ConfigurationError, NoAnswerError
+from foundation.http_client import fetch
 from foundation.secrets import read_or_create_secret
 from local_stack import children
 from local_stack.sample_push import build_push, send
@@ -31,24 +31,26 @@ FLAG = "premium_dashboard"
 CUSTOM_VARIABLE = "heap_user_id"
 PEOPLE = ["alice", "bob", "carol"]
 START_SECONDS = 30.0
+_ANSWER_SECONDS = 10.0
+_LARGEST_ANSWER = 64 * 1024  # bytes
 
 
 def demo() -> None:
     """Raises `ConfigurationError` where the stack can't start."""
     say("Starting a store, a gateway and cohort-sync, with data of their own in a temporary directory.")
-    with _own_stack() as (gateway, sync, secret), httpx.Client(timeout=10) as client:
+    with _own_stack() as (gateway, sync, secret):
         say("Nobody is in the list yet:")
-        show_checks(client, gateway)
+        show_checks(gateway)
         say(f"Heap pushes the segment {SEGMENT['segment_name']!r}, signed: alice and bob join.")
-        push(client, sync, secret, add=["alice", "bob"])
-        show_checks(client, gateway)
+        push(sync, secret, add=["alice", "bob"])
+        show_checks(gateway)
         show_flag(gateway)
         say("Heap pushes a change: bob leaves.")
-        push(client, sync, secret, remove=["bob"])
-        show_checks(client, gateway)
+        push(sync, secret, remove=["bob"])
+        show_checks(gateway)
         show_flag(gateway)
         say("Somebody sends the same with a wrong secret:")
-        push(client, sync, "not-the-secret", add=["mallory"])
+        push(sync, "not-the-secret", add=["mallory"])
     say("That was the loop. scripts/serve starts the real thing; README.md tells how to connect Heap and VWO.")
 
 
@@ -56,18 +58,16 @@ def say(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def push(
-    client: httpx.Client, sync: str, secret: str, *, add: list[str] | None = None, remove: list[str] | None = None
-) -> None:
+def push(sync: str, secret: str, *, add: list[str] | None = None, remove: list[str] | None = None) -> None:
     body = build_push(**SEGMENT, task=f"demo-{time.time_ns()}", add=add or [], remove=remove or [])  # type: ignore[arg-type] # mixed values
-    answer = send(client, f"{sync}/webhooks/heap", body, secret)
-    print(f"   POST /webhooks/heap, {len(body)} bytes: {answer.status_code} {answer.text}")
+    status, text = send(f"{sync}/webhooks/heap", body, secret)
+    print(f"   POST /webhooks/heap, {len(body)} bytes: {status} {text}")
 
 
-def show_checks(client: httpx.Client, gateway: str) -> None:
+def show_checks(gateway: str) -> None:
     for person in PEOPLE:
-        answer = client.get(f"{gateway}/check-attribute", params={"attribute": person, "listId": LIST})
-        print(f"   GET /check-attribute?attribute={person}&listId={LIST}: {answer.text}")
+        target = f"/check-attribute?attribute={person}&listId={LIST}"
+        print(f"   GET {target}: {_ask(gateway + target).decode()}")
 
 
 def show_flag(gateway: str) -> None:
@@ -79,9 +79,9 @@ def show_flag(gateway: str) -> None:
     if not (folder / "node_modules").exists():
         print("   installing the official VWO Node SDK, once", flush=True)
         subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True)
-    address = httpx.URL(gateway)
+    address = urlsplit(gateway)
     job = {
-        "gateway": {"url": address.host, "port": address.port, "protocol": "http"},
+        "gateway": {"url": address.hostname, "port": address.port, "protocol": "http"},
         "accountId": "123456",
         "sdkKey": "sample_sdk_key",
         "flagKey": FLAG,
@@ -126,10 +126,14 @@ def _wait_for(stack: subprocess.Popen[bytes], *addresses: str) -> None:
         if stack.poll() is not None or time.monotonic() > deadline:
             raise ConfigurationError("the demo's services did not start; their messages stand above")
         try:
-            httpx.get(f"{waiting[0]}/healthz", timeout=1)
+            _ask(f"{waiting[0]}/healthz")
             waiting.pop(0)
-        except httpx.HTTPError:
+        except NoAnswerError:
             time.sleep(0.05)
+
+
+def _ask(address: str) -> bytes:
+    return fetch("GET", address, silence=_ANSWER_SECONDS, whole=_ANSWER_SECONDS, most=_LARGEST_ANSWER).body
 
 
 def _free_ports(count: int) -> list[int]:

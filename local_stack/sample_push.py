@@ -7,20 +7,22 @@ import math
 import sys
 import time
 import uuid
+from http import HTTPStatus
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from cohort_sync.pushes import DRAIN, SYNC
 from cohort_sync.settings import CohortSyncSettings
 from cohort_sync.signature import HEADER, sign
-from foundation.errors import CohortGatewayError, UnavailableError
+from foundation.errors import CohortGatewayError, NoAnswerError, UnavailableError
+from foundation.http_client import fetch
 from foundation.serving import reachable_host
 from foundation.settings import load_settings
 
-_TIMEOUT_SECONDS = 60.0
+_SILENT_SECONDS, _WHOLE_SECONDS = 60.0, 120.0
+_LARGEST_ANSWER = 64 * 1024  # bytes; it is a line
 
 
 def build_push(
@@ -54,15 +56,24 @@ def _json(action: str, data: dict[str, Any]) -> bytes:
     return json.dumps(push, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def send(client: httpx.Client, address: str, body: bytes, secret: str) -> httpx.Response:
-    """Sign `body` with the time of now and send it. Raises `UnavailableError` when nobody answers."""
+def send(address: str, body: bytes, secret: str) -> tuple[int, str]:
+    """Sign `body` with the time of now and send it; status and text. Raises `UnavailableError` when nobody answers."""
     header = sign(secret, body, timestamp_ms=int(time.time() * 1000))
     try:
-        return client.post(address, content=body, headers={HEADER: header, "Content-Type": "application/json"})
-    except httpx.HTTPError as error:
+        answer = fetch(
+            "POST",
+            address,
+            silence=_SILENT_SECONDS,
+            whole=_WHOLE_SECONDS,
+            most=_LARGEST_ANSWER,
+            content=body,
+            headers={HEADER: header, "Content-Type": "application/json"},
+        )
+    except NoAnswerError as error:
         raise UnavailableError(
-            f"no answer from {address} ({type(error).__name__}): is scripts/serve running? --url names another address"
+            f"no answer from {address}: {error}; is scripts/serve running? --url names another address"
         ) from None
+    return answer.status, answer.body.decode(errors="replace")
 
 
 def main(
@@ -100,12 +111,11 @@ def main(
         ]
     else:
         raise typer.BadParameter("nothing to send: give --add, --remove, --add-file, --remove-file or --drain")
-    with httpx.Client(timeout=_TIMEOUT_SECONDS) as client:
-        for number, body in enumerate(bodies, start=1):
-            answer = send(client, address, body, secret)
-            print(f"page {number} of {len(bodies)}, {len(body)} bytes: {answer.status_code} {answer.text}")
-            if answer.status_code != httpx.codes.OK:
-                sys.exit(1)
+    for number, body in enumerate(bodies, start=1):
+        status, text = send(address, body, secret)
+        print(f"page {number} of {len(bodies)}, {len(body)} bytes: {status} {text}")
+        if status != HTTPStatus.OK:
+            sys.exit(1)
 
 
 def _parts(members: list[str], count: int) -> list[list[str]]:
