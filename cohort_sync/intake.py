@@ -1,4 +1,4 @@
-"""Take bodies in: within a budget of memory, from senders that don't dawdle, answered in time."""
+"""Take pushes in: within a budget of memory, verified as they came, answered in time."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cohort_sync.pushes import parse_push_in_turns
-from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError, TooSlowError, UnavailableError
+from foundation.errors import CohortGatewayError, UnavailableError
 from foundation.memory import Memory
+from foundation.request_bodies import BodyLimits, BodyReader
 from foundation.tasks import end
 from foundation.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from starlette.types import Receive
+    from starlette.requests import Request
 
     from cohort_sync.pushes import DrainPush, SyncPush
     from cohort_sync.settings import CohortSyncSettings
     from cohort_sync.signature import SignatureCheck
-    from foundation.memory import Booking
+    from foundation.request_bodies import Body
 
 log = logging.getLogger(__name__)
-
-_GRACE = 1 / 6  # share of the time in which nobody asks for the pace
-_SLOWEST = 8 * 1024  # bytes a second
-_HASHED_AT_ONCE = 16 * 1024  # bytes: up to here hashing is no heavy work
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,6 @@ class Verified:
     signed_at: int
 
 
-@dataclass(slots=True)
-class Body:
-    """A raw body, and the hash that stands for it."""
-
-    content: bytes
-    digest: str
-
-
 class Intake:
     """Takes the requests of one process. `apply`: what is done with a verified push."""
 
@@ -57,28 +46,33 @@ class Intake:
         self._settings = settings
         self._apply = apply
         self._turns = Turns()
+        limits = BodyLimits(settings.max_webhook_bytes, "MAX_WEBHOOK_BYTES allows more")
+        self._bodies = BodyReader(self.memory, self._turns, limits)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def take(self, receive: Receive, check: SignatureCheck, *, announced: str | None) -> None:
-        """Read the body, verify it and have it applied. `announced`: its Content-Length, if there was one.
+    async def take(self, request: Request, check: SignatureCheck) -> None:
+        """Read the body, verify it and have it applied.
 
-        Raises what reading, `check`, parsing and applying raise, and `UnavailableError` when applying takes too long:
-        it goes on then, and the sender's retry finds it done. Were it stopped, a page that takes longer than senders
-        wait would never be applied.
+        Signature and digest are over the bytes as they came, and hashed as they arrive, so that no large body is hashed
+        in one go. Nothing is unpacked before it is verified.
+
+        Raises what reading, `check`, unpacking, parsing and applying raise, and `UnavailableError` when applying takes
+        too long: it goes on then, and the sender's retry finds it done. Were it stopped, a page that takes longer than
+        senders wait would never be applied.
         """
-        size = int(announced) if announced and announced.isdecimal() else 0
-        limit = self._settings.max_webhook_bytes
-        if size > limit:
-            raise _too_large(limit)
+        digest = hashlib.blake2b(digest_size=16)
+
+        def hash_piece(piece: bytes) -> None:
+            check.feed(piece)
+            digest.update(piece)
+
         with contextlib.ExitStack() as holding:
-            booking = holding.enter_context(self.memory.booking(size))
-            reading = Reading(check, booking, self._turns, limit=limit, seconds=self._settings.webhook_seconds)
-            body = await reading.read(receive)
+            body = holding.enter_context(self._bodies.body_of(request))
+            await body.receive(watch=hash_piece)
             check.verify(tolerance=self._settings.heap_timestamp_tolerance)
-            work = asyncio.create_task(self._work(body, check.signed_at, holding.pop_all()))
+            work = asyncio.create_task(self._work(body, digest.hexdigest(), check.signed_at, holding.pop_all()))
         self._under_way.add(work)
         work.add_done_callback(self._under_way.discard)
-        del body
         done, _ = await asyncio.wait((work,), timeout=self._settings.webhook_answer_seconds)
         if not done:
             work.add_done_callback(_say_how_it_ended)
@@ -89,59 +83,12 @@ class Intake:
         """Stop what is under way; none of it was answered 200."""
         await end(*self._under_way)
 
-    async def _work(self, body: Body, signed_at: int, holding: contextlib.ExitStack) -> None:
+    async def _work(self, body: Body, digest: str, signed_at: int, holding: contextlib.ExitStack) -> None:
         with holding:
-            async with self.memory.work_on(len(body.content)):
-                push = await parse_push_in_turns(body.content, self._turns)
-                body.content = b""  # its room is for what was made of it
-                await self._apply(Verified(push, body.digest, signed_at))
-
-
-class Reading:
-    """Reads one body of at most `limit` bytes, within `seconds` and at no less than some 8 KiB a second."""
-
-    def __init__(self, check: SignatureCheck, booking: Booking, turns: Turns, *, limit: int, seconds: float) -> None:
-        self._check = check
-        self._booking = booking
-        self._turns = turns
-        self._limit = limit
-        self._seconds = seconds
-        self._content = bytearray()
-        self._digest = hashlib.blake2b(digest_size=16)
-
-    async def read(self, receive: Receive) -> Body:
-        """The raw body, hashed as it arrives, so that no large body is hashed in one go.
-
-        Raises `TooLargeError`, `TooSlowError`, `UnavailableError` without room for more, and `BadRequestError` when
-        the sender hangs up.
-        """
-        start = asyncio.get_running_loop().time()
-        more = True
-        while more:
-            patience = min(self._seconds, self._seconds * _GRACE + len(self._content) / _SLOWEST)
-            try:
-                async with asyncio.timeout_at(start + patience):
-                    message = await receive()
-            except TimeoutError:
-                raise TooSlowError(f"the body must arrive within {self._seconds:g} s (WEBHOOK_SECONDS)") from None
-            if message["type"] != "http.request":
-                raise BadRequestError("the sender hung up half-way", reason="cut_short")
-            more = message.get("more_body", False)
-            await self._take(message.get("body", b""))
-        return Body(bytes(self._content), self._digest.hexdigest())
-
-    async def _take(self, chunk: bytes) -> None:
-        if len(self._content) + len(chunk) > self._limit:
-            raise _too_large(self._limit)
-        self._booking.grow(len(chunk))
-        async with self._turns.slice() if len(chunk) > _HASHED_AT_ONCE else contextlib.nullcontext():
-            self._check.feed(chunk)
-            self._digest.update(chunk)
-            self._content += chunk
-
-
-def _too_large(limit: int) -> TooLargeError:
-    return TooLargeError(f"the body is larger than {limit} bytes (MAX_WEBHOOK_BYTES)")
+            content = await body.content()
+            push = await parse_push_in_turns(content, self._turns)
+            content = b""  # its room is for what was made of it
+            await self._apply(Verified(push, digest, signed_at))
 
 
 def _say_how_it_ended(work: asyncio.Task[None]) -> None:

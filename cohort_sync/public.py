@@ -12,6 +12,7 @@ from cohort_sync.connect_routes import callback_router
 from cohort_sync.intake import Intake
 from cohort_sync.signature import HEADER, SignatureCheck
 from cohort_sync.webhook_description import REFUSALS, WEBHOOK
+from foundation.body_deadline import BodyDeadline
 from foundation.errors import CohortGatewayError, UnavailableError
 from foundation.guarded_http import Guard, guarded_protocol
 from foundation.serving import Listener
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from cohort_sync.receiver import Receiver
 
 log = logging.getLogger(__name__)
+
+_SLOWEST = 8 * 1024  # bytes a second
 
 
 def public_listener(receiver: Receiver) -> Listener:
@@ -59,6 +62,8 @@ def create_public_app(receiver: Receiver) -> FastAPI:
     install_error_handlers(app)
     for kind in STORE_ERRORS:
         app.add_exception_handler(kind, _store_away)
+    seconds = receiver.settings.webhook_seconds
+    app.add_middleware(BodyDeadline, seconds=seconds, setting="WEBHOOK_SECONDS", slowest=_SLOWEST)
     app.include_router(health_router())
     app.include_router(callback_router(receiver.connecting))
 
@@ -67,7 +72,7 @@ def create_public_app(receiver: Receiver) -> FastAPI:
     async def heap_webhook(request: Request) -> Response:
         try:
             check = SignatureCheck(_signature(request), receiver.secrets)
-            await intake.take(request.receive, check, announced=request.headers.get("content-length"))
+            await intake.take(request, check)
         except CohortGatewayError as error:
             receiver.metrics.pushes.labels(error.reason).inc()
             log.warning("a push was answered %d: %s (%s)", error.status, error, error.reason)

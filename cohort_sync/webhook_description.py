@@ -45,11 +45,12 @@ def _refusal(description: str) -> dict[str, Any]:
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: _refusal("no signature, or a body that can't be understood"),
+    400: _refusal("no signature, or a body that can't be understood or unpacked"),
     403: _refusal("the signature does not fit, is too old, or the id_token is unknown"),
     405: _refusal("an action_type that is not known here"),
     408: _refusal("the body took too long to arrive"),
-    413: _refusal("the body is larger than MAX_WEBHOOK_BYTES"),
+    413: _refusal("the body is larger than MAX_WEBHOOK_BYTES, as it comes or unpacked"),
+    415: _refusal("Content-Encoding is neither gzip nor deflate"),
     503: _refusal("come back later (Retry-After): the store is away, or there is no room"),
 }
 

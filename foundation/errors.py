@@ -66,6 +66,13 @@ class NoAnswerError(CohortGatewayError):
     reason = "unreachable"
 
 
+class UnsupportedEncodingError(CohortGatewayError):
+    """A body that is packed with something that is not read here."""
+
+    status = 415
+    reason = "unsupported_encoding"
+
+
 class UnavailableError(CohortGatewayError):
     """Come back later: the store is away or there is no room. Answered with `Retry-After`."""
 

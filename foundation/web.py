@@ -10,9 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError, TooSlowError, UnavailableError
+from foundation.errors import CohortGatewayError, TooSlowError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -106,16 +105,3 @@ def operations_router(
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
-
-
-async def read_body(request: Request, *, most: int, cure: str) -> bytes:
-    """The body, whatever its content type. Raises `TooLargeError` as soon as it has more than `most` bytes."""
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise TooLargeError(f"the body has more than {most} bytes; {cure}")
-    except ClientDisconnect:
-        raise BadRequestError("the body was cut short", reason="cut_short") from None
-    return bytes(body)

@@ -24,7 +24,6 @@ from foundation.json import no_json, utf8
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.tasks import Tasks
-from foundation.web import read_body
 from gateway.decisions_description import error_responses
 from gateway.readings import read_ids
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
     from attribute_lists.lines import Lines
+    from foundation.request_bodies import BodyReader
     from gateway.flag_settings import ServedSettings
     from gateway.lookup_health import Note
     from gateway.metrics import Metrics
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 _LONGEST_ID = 1024  # characters
 _MOST_ASKED = 100  # ids in one request
-_LARGEST_BODY = 64 * 1024
 _BEHIND_AN_ID = re.compile(rb"&aliasId=")
 _AT_ONCE = 500  # aliases looked at in one go, so that no check waits behind it
 
@@ -162,7 +161,7 @@ class _SetAlias(msgspec.Struct, rename="camel"):
 
 
 def aliases_router(
-    aliases: Aliases, served: ServedSettings, visitors: Visitors, *, default_account: str | None
+    aliases: Aliases, served: ServedSettings, visitors: Visitors, bodies: BodyReader, *, default_account: str | None
 ) -> APIRouter:
     """`visitors` learns of the users, whom an SDK with aliases asks about before each of its decisions."""
     router = APIRouter()
@@ -174,7 +173,7 @@ def aliases_router(
         return found
 
     async def set_user_alias(request: Request) -> Response:
-        given = await _body(request)
+        given = await _given(request, bodies)
         query = request.scope["query_string"]
         user = _id(query, "userId", given.user_id)
         alias = _id(query, "aliasId", given.alias_id)
@@ -204,7 +203,7 @@ def aliases_router(
         summary="Let an alias stand for a user",
         response_model=None,
         openapi_extra={"parameters": _parameters("userId", "aliasId"), "requestBody": _BODY},
-        responses=_REFUSED | error_responses({408: "the body takes too long"}),
+        responses=_REFUSED | error_responses({408: "the body takes too long", 503: "no room for the body"}),
     )
     router.add_api_route(
         "/user-alias/getAliasUserId",
@@ -218,16 +217,14 @@ def aliases_router(
     return router
 
 
-async def _body(request: Request) -> _SetAlias:
-    """Whatever its content type says; nothing where there is none, since the query may say it all."""
+async def _given(request: Request, bodies: BodyReader) -> _SetAlias:
+    """The body, whatever its content type says; nothing where there is none, since the query may say it all."""
     try:
-        body = await read_body(request, most=_LARGEST_BODY, cure="it holds userId and aliasId")
-    except TooLargeError:
-        raise BadRequestError("the body is too large; it holds userId and aliasId", reason="bad_request") from None
-    if not body:
-        return _SetAlias()
-    try:
-        return msgspec.json.decode(utf8(body), type=_SetAlias)
+        with bodies.body_of(request) as body:
+            content = await body.content()
+            return msgspec.json.decode(utf8(content), type=_SetAlias) if content else _SetAlias()
+    except TooLargeError as error:
+        raise BadRequestError(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise BadRequestError(
             f'the body is {no_json(error)}; send {{"userId": "user1", "aliasId": "tmp1"}}', reason="bad_json"

@@ -15,6 +15,7 @@ from foundation.crew import Crew
 from foundation.store import connect, describe_store, embedded_socket
 from foundation.web import health_router, install_error_handlers, operations_router
 from gateway.aliases import Aliases, aliases_router
+from gateway.bodies import Bodies
 from gateway.check import Checks, check_router
 from gateway.cors import allow_browsers, warn_of_browsers
 from gateway.decisions_app import DecisionsPart
@@ -65,7 +66,11 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     queue = EventQueue(settings, store, metrics.event_fates) if settings.forwards_events else None
     exposures = Exposures(store, metrics, most=settings.events_waiting) if settings.exports_exposures else None
     visitors = Visitors(store, remember=settings.visitors_remembered)
-    events = Events(metrics, served, visitors, queue, exposures, default_account=settings.account_id)
+    bodies = Bodies(settings.body_memory)
+    metrics.watch(bodies.memory)
+    events = Events(
+        metrics, served, visitors, queue, exposures, bodies=bodies.events, default_account=settings.account_id
+    )
     readiness = Readiness(membership, served, lookups, crew, [part for part in (queue, exposures) if part is not None])
     geography = Geography(settings, crew)
     details = UserDetails(UserAgents(), geography.locations, trusted_proxies=settings.trusted_proxies)
@@ -76,6 +81,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         describe=details.describe,
         intake=events,
         visitors=visitors,
+        bodies=bodies.decisions,
         store=store,
         metrics=metrics,
     )
@@ -121,7 +127,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         check_router(checks),
         settings_router(served),
         user_details_router(details),
-        aliases_router(aliases, served, visitors, default_account=settings.account_id),
+        aliases_router(aliases, served, visitors, bodies.aliases, default_account=settings.account_id),
         events_router(events),
     ]
     if settings.decision_required:

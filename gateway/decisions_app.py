@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from foundation.request_bodies import BodyReader
     from foundation.store import Store
     from gateway.check import Checks
     from gateway.decisions import Describe
@@ -49,6 +50,7 @@ class DecisionsPart:
         describe: Describe,
         intake: Intake,
         visitors: Visitors,
+        bodies: BodyReader,
         store: Store,
         metrics: Metrics,
     ) -> None:
@@ -59,6 +61,7 @@ class DecisionsPart:
             compiled,
             Sender(intake),
             visitors,
+            bodies,
         )
         self._token = _token(settings)
         ofrep = Ofrep(decisions, ApiKeys(settings.ofrep_api_keys), bulk_exposures=settings.ofrep_bulk_exposures)

@@ -44,7 +44,7 @@ _ERRORS = {
     400: "a field is missing or wrong, and the answer names it; or the account is none of ours",
     408: "the body takes too long",
     413: "the body is too large",
-    503: "there are no settings to decide with",
+    503: "there are no settings to decide with, or no room for the body",
 }
 
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from fme_client.evaluation import Context
-from foundation import web
 from foundation.errors import BadRequestError
 from foundation.json import no_json, utf8
-from foundation.settings import MEBIBYTE
 from gateway.addresses import bare_address
 
-if TYPE_CHECKING:
-    from fastapi import Request
-
-MAX_BODY_BYTES = MEBIBYTE
 MAX_FLAGS = 1000
 
 HALF_PAIR = b"\\ud"
@@ -96,10 +90,10 @@ class Attribute(User, rename="camel"):
 _Asked = TypeVar("_Asked", bound=User)
 
 
-async def read(request: Request, kind: type[_Asked]) -> _Asked:
-    """The body of `request`. Raises `BadRequestError`, which names what is missing or wrong, and `TooLargeError`."""
+def read(body: bytes, kind: type[_Asked]) -> _Asked:
+    """What `body` asks. Raises `BadRequestError`, which names what is missing or wrong."""
     try:
-        asked = msgspec.convert(parse_json(await read_body(request)), kind)
+        asked = msgspec.convert(parse_json(body), kind)
     except msgspec.ValidationError as error:
         raise BadRequestError(f"the body has a wrong field: {error}", reason="bad_field") from None
     except ValueError as error:
@@ -148,8 +142,3 @@ def is_text(value: str) -> bool:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
-
-
-async def read_body(request: Request) -> bytes:
-    """As `foundation.web.read_body`, which raises `TooLargeError`."""
-    return await web.read_body(request, most=MAX_BODY_BYTES, cure="send fewer variables")

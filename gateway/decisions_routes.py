@@ -14,6 +14,7 @@ from gateway.ofrep_answers import catalogue
 
 if TYPE_CHECKING:
     from fme_client.evaluation import Decision, Settings
+    from foundation.request_bodies import BodyReader
     from gateway.decisions import Asking, Decider
     from gateway.decisions_events import Sender
     from gateway.decisions_settings import DecisionSettings
@@ -30,6 +31,7 @@ class Decisions:
     settings: DecisionSettings
     sender: Sender
     visitors: Visitors
+    bodies: BodyReader
 
     async def begin(self, account: str | None, sdk_key: str | None) -> tuple[Settings, Asking]:
         """Raises `UnavailableError` without settings, `BadRequestError` for an account that is not ours."""
@@ -38,14 +40,15 @@ class Decisions:
 
     async def get_flag(self, request: Request) -> Response:
         """What is answered to `GET_FLAG`. Raises `CohortGatewayError`."""
-        asked = await read(request, FlagQuestion)
-        account, sdk_key = whose(request)
-        settings, asking = await self.begin(account, sdk_key)
-        context, key = asked.context(), str(asked.feature_key)
-        decided = await self.decider.decide(settings, [key], context, asking, way="get_flag")
-        self.visitors.learn(settings.account_id, context.id)
-        await self.sender.exposures(settings, sdk_key, context, decided.values())
-        return _json(_flag(decided[key]), asking)
+        with self.bodies.body_of(request) as body:
+            asked = read(await body.content(), FlagQuestion)
+            account, sdk_key = whose(request)
+            settings, asking = await self.begin(account, sdk_key)
+            context, key = asked.context(), str(asked.feature_key)
+            decided = await self.decider.decide(settings, [key], context, asking, way="get_flag")
+            self.visitors.learn(settings.account_id, context.id)
+            await self.sender.exposures(settings, sdk_key, context, decided.values())
+            return _json(_flag(decided[key]), asking)
 
 
 def decisions_router(decisions: Decisions) -> APIRouter:
@@ -64,29 +67,31 @@ def decisions_router(decisions: Decisions) -> APIRouter:
         "/getFlags", summary="Several flags for one user", response_model=None, **described(FlagsQuestion, FLAGS)
     )
     async def get_flags(request: Request) -> Response:
-        asked = await read(request, FlagsQuestion)
-        account, sdk_key = whose(request)
-        settings, asking = await decisions.begin(account, sdk_key)
-        keys = catalogue(settings).flags if asked.feature_keys is None else asked.feature_keys
-        if asked.feature_keys is not None and len(keys) > MAX_FLAGS:
-            raise BadRequestError(f"featureKeys: {MAX_FLAGS} at the most; ask in parts", reason="too_many_flags")
-        context = asked.context()
-        decided = await decisions.decider.decide(settings, keys, context, asking, way="get_flag")
-        decisions.visitors.learn(settings.account_id, context.id)
-        await decisions.sender.exposures(settings, sdk_key, context, decided.values())
-        return _json({"flags": {key: _flag(decision) for key, decision in decided.items()}}, asking)
+        with decisions.bodies.body_of(request) as body:
+            asked = read(await body.content(), FlagsQuestion)
+            account, sdk_key = whose(request)
+            settings, asking = await decisions.begin(account, sdk_key)
+            keys = catalogue(settings).flags if asked.feature_keys is None else asked.feature_keys
+            if asked.feature_keys is not None and len(keys) > MAX_FLAGS:
+                raise BadRequestError(f"featureKeys: {MAX_FLAGS} at the most; ask in parts", reason="too_many_flags")
+            context = asked.context()
+            decided = await decisions.decider.decide(settings, keys, context, asking, way="get_flag")
+            decisions.visitors.learn(settings.account_id, context.id)
+            await decisions.sender.exposures(settings, sdk_key, context, decided.values())
+            return _json({"flags": {key: _flag(decision) for key, decision in decided.items()}}, asking)
 
     @router.post("/trackEvent", summary="A user did something", response_model=None, **described(Tracked, TRACKED))
     async def track_event(request: Request) -> Response:
-        asked = await read(request, Tracked)
-        account, sdk_key = whose(request)
-        settings, _ = await decisions.begin(account, sdk_key)
-        name, context = str(asked.event_name), asked.context()
-        known = name in settings.event_names
-        if known:
-            decisions.visitors.learn(settings.account_id, context.id)
-            await decisions.sender.tracked(settings, sdk_key, context, name, asked.event_properties or {})
-        return _json({name: known})
+        with decisions.bodies.body_of(request) as body:
+            asked = read(await body.content(), Tracked)
+            account, sdk_key = whose(request)
+            settings, _ = await decisions.begin(account, sdk_key)
+            name, context = str(asked.event_name), asked.context()
+            known = name in settings.event_names
+            if known:
+                decisions.visitors.learn(settings.account_id, context.id)
+                await decisions.sender.tracked(settings, sdk_key, context, name, asked.event_properties or {})
+            return _json({name: known})
 
     @router.post(
         "/setAttribute",
@@ -96,14 +101,15 @@ def decisions_router(decisions: Decisions) -> APIRouter:
         **described(Attribute),
     )
     async def set_attribute(request: Request) -> Response:
-        asked = await read(request, Attribute)
-        account, sdk_key = whose(request)
-        settings, _ = await decisions.begin(account, sdk_key)
-        context = asked.context()
-        decisions.visitors.learn(settings.account_id, context.id)
-        attributes = {str(asked.attribute_key): asked.attribute_value}
-        await decisions.sender.attributes(settings, sdk_key, context, attributes)
-        return Response(status_code=200)
+        with decisions.bodies.body_of(request) as body:
+            asked = read(await body.content(), Attribute)
+            account, sdk_key = whose(request)
+            settings, _ = await decisions.begin(account, sdk_key)
+            context = asked.context()
+            decisions.visitors.learn(settings.account_id, context.id)
+            attributes = {str(asked.attribute_key): asked.attribute_value}
+            await decisions.sender.attributes(settings, sdk_key, context, attributes)
+            return Response(status_code=200)
 
     return router
 

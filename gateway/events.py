@@ -11,14 +11,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
 from attribute_lists.names import is_account
 from event_stream.stream import Event
 from event_stream.writer import Fate
 from fme_client.evaluation.events import VARIATION_SHOWN
-from foundation.errors import TooSlowError
-from foundation.settings import MEBIBYTE
+from foundation.errors import BadRequestError, CohortGatewayError
 from gateway.accounts import is_sdk_key
 from gateway.event_bodies import SdkEvent, read_batch, read_event, sdk_key_in, user_in
 from gateway.event_forwarding import place_of
@@ -26,13 +24,13 @@ from gateway.event_forwarding import place_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from foundation.request_bodies import BodyReader
     from gateway.event_queue import EventQueue
     from gateway.exposures import Exposures
     from gateway.flag_settings import ServedSettings
     from gateway.metrics import Metrics
     from gateway.visitors import Visitors
 
-MAX_EVENT_BYTES = 8 * MEBIBYTE  # of a request; the largest batch of VWO (5,000 events) needs some 5 MiB
 LARGEST_EVENT = 64 * 1024  # bytes; VWO's own have one or two thousand
 
 COUNTED, DROPPED, UNREADABLE = "counted", "dropped", "unreadable"
@@ -80,6 +78,7 @@ class Events:
         queue: EventQueue | None,
         exposures: Exposures | None = None,
         *,
+        bodies: BodyReader,
         default_account: str | None,
     ) -> None:
         self._events = metrics.events
@@ -89,6 +88,7 @@ class Events:
         self._visitors = visitors
         self._queue = queue
         self._exposures = exposures
+        self._bodies = bodies
         self._default_account = default_account
 
     async def take(self, account: str, sdk_key: str, user: str, bodies: Sequence[bytes]) -> None:
@@ -98,11 +98,17 @@ class Events:
             self._note(name)
         await self._put(events, account, sdk_key, [user])
 
-    async def take_one(self, request: Request) -> str:
+    async def take_request(self, request: Request, take: Callable[[Request, bytes], Awaitable[str]]) -> str:
+        """What `take` says of the body, or what became of a request whose body can't be had."""
+        try:
+            with self._bodies.body_of(request) as body:
+                return await take(request, await body.content())
+        except CohortGatewayError as error:
+            self._requests.labels(error.reason).inc()
+            return UNREADABLE if isinstance(error, BadRequestError) else DROPPED
+
+    async def take_one(self, request: Request, body: bytes) -> str:
         """What became of the event."""
-        body = await self._body(request)
-        if body is None:
-            return DROPPED
         try:
             event = read_event(body, _beside(request))
         except ValueError:
@@ -112,11 +118,8 @@ class Events:
         self._note(event.name)
         return await self._put([event], *self._whose(request), user_in(request.headers.get("X-User-Id")))
 
-    async def take_batch(self, request: Request) -> str:
+    async def take_batch(self, request: Request, body: bytes) -> str:
         """What became of the events; `dropped` where any was."""
-        body = await self._body(request)
-        if body is None:
-            return DROPPED
         try:
             parts, users = read_batch(body)
         except ValueError:
@@ -175,31 +178,6 @@ class Events:
     def _note(self, name: str) -> None:
         self._events.labels(name if name in KNOWN_EVENTS else CUSTOM).inc()
 
-    async def _body(self, request: Request) -> bytes | None:
-        """The body; `None` where the sender hung up or takes too long, or where it is too large.
-
-        One that is too large is still read, and forgotten: a sender cut off would see an error and send it again.
-        """
-        body = bytearray()
-        size = 0
-        try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= MAX_EVENT_BYTES:
-                    body += chunk
-                else:
-                    body.clear()
-        except ClientDisconnect:
-            self._requests.labels("cut_short").inc()
-            return None
-        except TooSlowError as error:
-            self._requests.labels(error.reason).inc()
-            return None
-        if size > MAX_EVENT_BYTES:
-            self._requests.labels("too_large").inc()
-            return None
-        return bytes(body)
-
 
 def events_router(events: Events) -> APIRouter:
     router = APIRouter()
@@ -215,10 +193,10 @@ def takers(events: Events) -> dict[str, Callable[[Request], Awaitable[Response]]
     """What answers at each path."""
 
     async def event(request: Request) -> Response:
-        return _accepted(await events.take_one(request))
+        return _accepted(await events.take_request(request, events.take_one))
 
     async def batch(request: Request) -> Response:
-        return _accepted(await events.take_batch(request))
+        return _accepted(await events.take_request(request, events.take_batch))
 
     return {"/events/t": event, "/server-side/batch-events-v2": batch}
 

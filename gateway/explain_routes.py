@@ -25,7 +25,7 @@ _ERRORS = {
     404: "the settings have no such flag",
     408: "the body takes too long",
     413: "the body is too large",
-    503: "there are no settings to decide with",
+    503: "there are no settings to decide with, or no room for the body",
 }
 _ANSWER: dict[str, Any] = {
     "type": "object",
@@ -67,16 +67,17 @@ def explain_router(decisions: Decisions) -> APIRouter:
         },
     )
     async def explain_flag(request: Request) -> Response:
-        asked = await read(request, FlagQuestion)
-        settings, asking = await decisions.begin(*whose(request))
-        key = str(asked.feature_key)
-        if key not in settings.features:
-            raise NotFoundError(
-                "featureKey: the settings have no such flag; look at its key in VWO, and whether it is published",
-                reason="unknown_flag",
-            )
-        found = await asking.run(explain(settings, key, asked.context()), key)
-        return Response(to_json(_answer(settings, found, asking)), media_type="application/json")
+        with decisions.bodies.body_of(request) as body:
+            asked = read(await body.content(), FlagQuestion)
+            settings, asking = await decisions.begin(*whose(request))
+            key = str(asked.feature_key)
+            if key not in settings.features:
+                raise NotFoundError(
+                    "featureKey: the settings have no such flag; look at its key in VWO, and whether it is published",
+                    reason="unknown_flag",
+                )
+            found = await asking.run(explain(settings, key, asked.context()), key)
+            return Response(to_json(_answer(settings, found, asking)), media_type="application/json")
 
     return router
 

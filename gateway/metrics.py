@@ -7,7 +7,7 @@ import contextlib
 from collections import Counter as Counts
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.registry import Collector
 
 from foundation.background import keep_running
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from prometheus_client.metrics_core import Metric
+
+    from foundation.memory import Memory
 
 _FLUSH_SECONDS = 1.0
 
@@ -32,6 +34,7 @@ class Metrics:
         self.scraped = self.registry if crew.size == 1 else CollectorRegistry()
         self._checks_counted: Mapping[str, int] = {}
         self._checks_told: Counts[str] = Counts()
+        self._memory: Memory | None = None
         self.scraped.register(_BeforeAll(self))
         self.scraped.register(CrewCollector(crew, "cohort_gateway"))
         if self.scraped is not self.registry:
@@ -52,7 +55,8 @@ class Metrics:
         )
         self.event_requests = Counter(
             "cohort_gateway_event_requests",
-            "Requests that carried events, by outcome: counted, bad_json, too_large, cut_short, too_slow",
+            "Requests that carried events, by outcome: counted, bad_json, bad_encoding, unsupported_encoding, "
+            "too_large, cut_short, too_slow, busy (BODY_MEMORY)",
             ["outcome"],
             registry=self.registry,
         )
@@ -83,6 +87,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._body_bytes = Gauge(
+            "cohort_gateway_body_bytes",
+            "Memory booked for bodies in flight: received, and working (on what they hold)",
+            ["what"],
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+
+    def watch(self, memory: Memory) -> None:
+        """Show how much of `memory` is booked, whenever somebody reads the metrics or `flush`es."""
+        self._memory = memory
+
     def count_checks(self, counts: Mapping[str, int]) -> None:
         """`counts` of checks by state, which grow, are taken over whenever somebody reads the metrics or `flush`es.
 
@@ -92,6 +108,9 @@ class Metrics:
 
     def flush(self) -> None:
         """Take over what was counted since."""
+        if self._memory is not None:
+            self._body_bytes.labels("received").set(self._memory.received)
+            self._body_bytes.labels("working").set(self._memory.working)
         for state, count in list(self._checks_counted.items()):
             if count > self._checks_told[state]:
                 self.checks.labels(state).inc(count - self._checks_told[state])

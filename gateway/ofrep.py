@@ -11,7 +11,6 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from foundation.errors import CohortGatewayError
 from foundation.web import RETRY_AFTER_SECONDS
-from gateway.decisions_requests import read_body
 from gateway.ofrep_answers import answer, catalogue
 from gateway.ofrep_description import BULK, SINGLE
 from gateway.ofrep_requests import FLAG_NOT_FOUND, OfrepError, TooManyError, code_of, read_context
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fme_client.evaluation import Context, Settings
+    from foundation.request_bodies import Body
     from gateway.decisions import Asking
     from gateway.decisions_routes import Decisions
     from gateway.ofrep_requests import ApiKeys
@@ -38,23 +38,27 @@ class Ofrep:
 
     async def single(self, request: Request, key: str) -> Response:
         """Raises `CohortGatewayError`."""
-        sdk_key, context, settings, asking = await self._begin(request)
-        known = catalogue(settings)
-        asked = known.find(key)
-        if asked is None:
-            raise OfrepError(404, FLAG_NOT_FOUND, "the settings have no such flag, or the flag has no such variable")
-        decided = await self._decisions.decider.decide(settings, [asked.flag], context, asking, way="ofrep")
-        decision = decided[asked.flag]
-        await self._decisions.sender.exposures(settings, sdk_key, context, [decision])
-        return _json(answer(asked, decision, known.why(decision)), asking)
+        with self._decisions.bodies.body_of(request) as body:
+            sdk_key, context, settings, asking = await self._begin(request, body)
+            known = catalogue(settings)
+            asked = known.find(key)
+            if asked is None:
+                raise OfrepError(
+                    404, FLAG_NOT_FOUND, "the settings have no such flag, or the flag has no such variable"
+                )
+            decided = await self._decisions.decider.decide(settings, [asked.flag], context, asking, way="ofrep")
+            decision = decided[asked.flag]
+            await self._decisions.sender.exposures(settings, sdk_key, context, [decision])
+            return _json(answer(asked, decision, known.why(decision)), asking)
 
     async def bulk(self, request: Request) -> Response:
         """Raises `CohortGatewayError`."""
-        sdk_key, context, settings, asking = await self._begin(request)
-        known = catalogue(settings)
-        decided = await self._decisions.decider.decide(settings, known.flags, context, asking, way="ofrep_bulk")
-        if self._bulk_exposures:
-            await self._decisions.sender.exposures(settings, sdk_key, context, decided.values())
+        with self._decisions.bodies.body_of(request) as body:
+            sdk_key, context, settings, asking = await self._begin(request, body)
+            known = catalogue(settings)
+            decided = await self._decisions.decider.decide(settings, known.flags, context, asking, way="ofrep_bulk")
+            if self._bulk_exposures:
+                await self._decisions.sender.exposures(settings, sdk_key, context, decided.values())
         why = {flag: known.why(decision) for flag, decision in decided.items()}
         flags = [answer(asked, decided[asked.flag], why[asked.flag]) for asked in known.all()]
         found = _json({"flags": flags}, asking)
@@ -78,9 +82,9 @@ class Ofrep:
         finally:
             self._under_way -= 1
 
-    async def _begin(self, request: Request) -> tuple[str | None, Context, Settings, Asking]:
+    async def _begin(self, request: Request, body: Body) -> tuple[str | None, Context, Settings, Asking]:
         sdk_key = self._keys.sdk_key_for(request)
-        context = read_context(await read_body(request))
+        context = read_context(await body.content())
         settings, asking = await self._decisions.begin(None, sdk_key)
         self._decisions.visitors.learn(settings.account_id, context.id)
         return sdk_key, context, settings, asking

@@ -63,7 +63,7 @@ def _errors(schema: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
         408: _answer("the body takes too long", schema),
         413: _answer("the body is too large", schema),
         429: _answer("too many evaluations at once; `Retry-After` says when to come again", schema),
-        503: _answer("there are no settings to decide with", schema),
+        503: _answer("there are no settings to decide with, or no room for the body", schema),
     }
 
 

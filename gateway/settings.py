@@ -6,7 +6,7 @@ from pathlib import Path  # noqa: TC003 - pydantic reads the types of the fields
 
 from pydantic import Field
 
-from foundation.settings import HttpAddress, ServiceSettings
+from foundation.settings import MEBIBYTE, HttpAddress, ServiceSettings
 
 
 class GatewaySettings(ServiceSettings):
@@ -22,6 +22,12 @@ class GatewaySettings(ServiceSettings):
         default=30,
         gt=0,
         description="seconds that the body of a request may take to arrive; then 408, and events are dropped",
+    )
+    body_memory: int = Field(
+        default=128 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="bytes that bodies may take in a gateway process while they arrive and are worked on; what finds "
+        "no room gets 503, and events are dropped",
     )
     last_known_answers: int = Field(
         default=200_000, ge=0, description="answers remembered for the time when the store can't answer; 0: none"

@@ -7,8 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from foundation.errors import CohortGatewayError
+from foundation.memory import Memory
+from foundation.request_bodies import BodyLimits, BodyReader
 from foundation.store import connect
-from heap_export.bodies import Bodies
+from foundation.turns import Turns
 from heap_export.delivering import Delivering
 from heap_export.intake import Intake
 from heap_export.integrations import Integrations, default_integration
@@ -37,9 +39,11 @@ class Exporter:
         self.delivering = Delivering(store, settings, self.integrations, self.metrics)
         self.agent = AgentFollower(settings, self.intake, self.metrics)
         self.vwo = VwoSource(store, settings, self.intake, self.metrics)
-        self.bodies = Bodies(settings)
+        memory = Memory(settings.events_memory)
+        limits = BodyLimits(settings.max_events_bytes, "send smaller batches, or let MAX_EVENTS_BYTES allow more")
+        self.bodies = BodyReader(memory, Turns(), limits)
         self.admin_token = settings.administration_token()
-        self.metrics.watch(self.bodies.memory)
+        self.metrics.watch(memory)
 
     @contextlib.contextmanager
     def answering(self, what: str) -> Iterator[None]:

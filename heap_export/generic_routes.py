@@ -35,23 +35,23 @@ def generic_router(exporter: Exporter) -> APIRouter:
     async def post_events(request: Request, integration: str | None = None) -> dict[str, Any]:
         with exporter.answering("events"):
             await wanted(request)
-            async with exporter.bodies.of(request) as body:
-                keys.check_signature(request.headers.get(keys.SIGNATURE), body, secrets)
-                return await _take(events, body, ("batch", "events"), integration)
+            with exporter.bodies.body_of(request) as body:
+                keys.check_signature(request.headers.get(keys.SIGNATURE), await body.receive(), secrets)
+                return await _take(events, await body.content(), ("batch", "events"), integration)
 
     @router.post("/exposures/", include_in_schema=False)
     @router.post("/exposures")
     async def post_exposures(request: Request, integration: str | None = None) -> dict[str, Any]:
         with exporter.answering("exposures"):
             await wanted(request)
-            async with exporter.bodies.of(request) as body:
-                return await _take(exposures, body, ("exposures",), integration)
+            with exporter.bodies.body_of(request) as body:
+                return await _take(exposures, await body.content(), ("exposures",), integration)
 
     return router
 
 
-async def _take(batches: Batches, body: bytes, names: tuple[str, ...], integration: str | None) -> dict[str, Any]:
-    items, single = items_of(read_json(body), *names)
+async def _take(batches: Batches, content: bytes, names: tuple[str, ...], integration: str | None) -> dict[str, Any]:
+    items, single = items_of(read_json(content), *names)
     report = await batches.take(items, integration=integration)
     if single and report.refused:
         raise BadRequestError(report.refused[0]["error"], reason=report.refused[0]["reason"])

@@ -31,14 +31,14 @@ def statsig_router(exporter: Exporter) -> APIRouter:
     @router.post("/webhooks/statsig/", include_in_schema=False)
     @router.post("/webhooks/statsig")
     async def statsig_webhook(request: Request, integration: str | None = None) -> dict[str, Any]:
-        with exporter.answering("statsig"):
-            async with exporter.bodies.of(request) as body:
-                code = statsig.verification_code(body)
-                if code is not None:
-                    return {"verification_code": code}
-                _check(request, body)
-                items, _ = items_of(read_json(body), "data")
-                return asdict(await batches.take(items, integration=integration))
+        with exporter.answering("statsig"), exporter.bodies.body_of(request) as body:
+            raw = await body.receive()
+            code = statsig.verification_code(raw)
+            if code is not None:
+                return {"verification_code": code}
+            _check(request, raw)
+            items, _ = items_of(read_json(await body.content()), "data")
+            return asdict(await batches.take(items, integration=integration))
 
     def _check(request: Request, body: bytes) -> None:
         if not secrets:

@@ -12,7 +12,7 @@ import pytest
 
 from attribute_lists import keys
 from foundation.errors import UnavailableError
-from foundation.memory import WORKING_FACTOR, Memory
+from foundation.memory import WORKING_FACTOR, Booking, Memory
 from local_stack.sample_push import build_push
 from tests.support import http
 from tests.support.raw_http import Answer, connection, head, is_closed, read_answer
@@ -112,18 +112,19 @@ class TestTurns:
     """Work on bodies waits for room, first come, first served."""
 
     async def test_one_body_is_always_worked_on(self) -> None:
-        async with Memory(10).work_on(1000):
-            pass
+        await Booking(Memory(10)).work_on(1000)
 
     async def test_the_next_waits_until_there_is_room(self) -> None:
         memory = Memory(2 * WORKING_FACTOR * 10)
         order = []
 
         async def work(name: str, size: int, *, until: asyncio.Event | None = None) -> None:
-            async with memory.work_on(size):
-                order.append(name)
-                if until is not None:
-                    await until.wait()
+            booking = Booking(memory)
+            await booking.work_on(size)
+            order.append(name)
+            if until is not None:
+                await until.wait()
+            booking.release()
 
         first_may_end = asyncio.Event()
         tasks = [asyncio.create_task(work("first", 10, until=first_may_end))]
@@ -139,11 +140,15 @@ class TestTurns:
 
     def test_what_is_announced_must_fit(self) -> None:
         memory = Memory(200)
-        with memory.booking(1000) as alone:
-            alone.grow(90)
-            with memory.booking(10), pytest.raises(UnavailableError), memory.booking(11):
-                pass
-            alone.grow(1000)
+        alone = Booking(memory)
+        alone.announce(1000)
+        alone.grow(90)
+        another = Booking(memory)
+        another.announce(10)
+        with pytest.raises(UnavailableError):
+            another.announce(11)
+        alone.grow(1000)
+        alone.release()
         assert memory.received == 0
 
 

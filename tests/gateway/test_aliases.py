@@ -129,7 +129,7 @@ def test_the_query_alone_will_do_and_the_account_has_a_default(gateway: Program,
         (b"[" * 10_000, "JSON"),
         (b'{"userId": "\\ud800", "aliasId": "tmp1"}', "userId"),
         (json.dumps({"userId": "x" * 1025, "aliasId": "tmp1"}).encode(), "userId"),
-        (b" " * 100_000, "too large"),
+        (b" " * 100_000, "65536 bytes"),
     ],
 )
 def test_what_is_missing_is_named(gateway: Program, content: bytes, named: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from foundation.settings import MEBIBYTE
 from tests.gateway.conftest import Lists
 from tests.gateway.http_cases import CHECK, LAST, LIST, MEMBER, READY, request
 from tests.support import processes
@@ -27,13 +26,13 @@ from tests.support.raw_http import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.support.processes import Program, StoreServer
 
 _LONGEST_PIPELINE = 24 * 1024 * 1024  # bytes; more than the buffers of both ends
 _SMALL_BUFFER = 32 * 1024  # bytes
 _CHANCES = 200
-_MIB = 1024  # KiB
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +143,10 @@ def test_who_does_not_read_is_not_read_any_more(gateway: Program) -> None:
         for kind in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # what lies here is only work for later
             peer.setsockopt(socket.SOL_SOCKET, kind, _SMALL_BUFFER)
         turn()
-        before = memory(gateway)
+        before = gateway.resident
         asked = send_until_stuck(peer, CHECK, turn)
         assert asked < _LONGEST_PIPELINE
-        assert memory(gateway) - before < 32 * _MIB
+        assert gateway.resident - before < 32 * MEBIBYTE
         begun = asked % len(CHECK)
         rest = (CHECK[begun:] if begun else b"") + LAST
         peer.settimeout(60)
@@ -178,11 +177,6 @@ def send_until_stuck(peer: socket.socket, sent: bytes, turn: Callable[[], None])
         except ConnectionError:
             break
     return total
-
-
-def memory(program: Program) -> int:
-    """KiB."""
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{program.pid}/status").read_text())[0])
 
 
 def test_beyond_the_limit_of_connections_one_is_refused_at_once(own_store: StoreServer, tmp_path: Path) -> None:

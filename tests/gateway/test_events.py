@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.events import MAX_EVENT_BYTES
+from gateway.bodies import MAX_EVENT_BYTES
 from tests.support import processes
 
 if TYPE_CHECKING:

@@ -78,6 +78,12 @@ class Program:
         assert self.process.pid is not None
         return self.process.pid
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that the process takes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) * 1024
+
     def stop(self) -> int | None:
         """SIGTERM; the exit status."""
         self.process.terminate()
