@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from cohort_sync.public import public_listener
+from cohort_sync.listeners import listeners
 from cohort_sync.receiver import open_receiver
 from cohort_sync.settings import CohortSyncSettings
 from cohort_sync.signature import HEADER, sign
@@ -114,7 +114,7 @@ async def run(options: argparse.Namespace, directory: Path, store_url: str) -> N
     gaps: list[tuple[float, float]] = []
     async with open_receiver(settings) as receiver:
         await receiver.recovery.first_look(seconds=30)
-        listener = public_listener(receiver)
+        listener, _ = listeners(receiver)
         bound = serving.bind(listener.host, 0, setting="PORT")
         port = int(bound.getsockname()[1])
         served = asyncio.create_task(serving.serve([(listener, bound)]))

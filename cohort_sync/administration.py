@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 
 from cohort_sync.admin_routes import Admin, changing_router, reading_router
 from cohort_sync.connect_routes import connection_admin_router
-from foundation.bearer import token_wanted
+from foundation.admin_gate import AdminGate
+from foundation.body_deadline import BodyDeadline
 from foundation.errors import UnavailableError
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers, operations_router
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 
 def create_administration_app(receiver: Receiver) -> FastAPI:
-    """`/admin/api/v1/...` behind the token; `/healthz`, `/readyz` and `/metrics` open, since the port is private."""
+    """`/admin/api/v1/...` and `/connect/heap` behind the token; what operations ask is open: the port is private."""
     app = FastAPI(title="Cohort Gateway: administration", docs_url=None, redoc_url=None)
     install_error_handlers(app)
     for kind in STORE_ERRORS:
         app.add_exception_handler(kind, _store_away)
+    app.add_middleware(AdminGate, token=lambda: receiver.admin_token)
+    app.add_middleware(BodyDeadline, seconds=receiver.settings.webhook_seconds, setting="WEBHOOK_SECONDS")
 
     async def readiness() -> tuple[int, dict[str, Any]]:
         reasons = await receiver.reasons_for_concern()
@@ -33,10 +36,9 @@ def create_administration_app(receiver: Receiver) -> FastAPI:
     app.include_router(health_router())
     app.include_router(operations_router(receiver.metrics.registry, readiness))
     admin = Admin(receiver)
-    wanted = [Depends(token_wanted(lambda: receiver.admin_token))]
     connections = connection_admin_router(receiver.connecting, default_account=receiver.default_account)
     for router in (reading_router(admin), changing_router(admin), connections):
-        app.include_router(router, dependencies=wanted)
+        app.include_router(router)
     return app
 
 

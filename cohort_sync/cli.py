@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 import uvloop
 
-from cohort_sync.administration import create_administration_app
 from cohort_sync.cli_archive import export_lists, import_lists
 from cohort_sync.cli_journal import journal
 from cohort_sync.cli_people import connect, disconnect, erase, show_audit
 from cohort_sync.cli_segments import segments
-from cohort_sync.public import public_listener
+from cohort_sync.listeners import listeners
 from cohort_sync.receiver import open_receiver
 from cohort_sync.settings import CohortSyncSettings
 from foundation import serving
@@ -51,10 +50,7 @@ def serve(
 
 async def _serve(settings: CohortSyncSettings) -> None:
     async with open_receiver(settings) as receiver:
-        public = public_listener(receiver)
-        administration = serving.Listener(
-            create_administration_app(receiver), settings.cohort_sync_admin_host, settings.cohort_sync_admin_port
-        )
+        public, administration = listeners(receiver)
         await serving.serve_with_administration(
             "cohort-sync", public, administration, setting="COHORT_SYNC", store=describe_store(settings)
         )

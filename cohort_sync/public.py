@@ -14,8 +14,6 @@ from cohort_sync.signature import HEADER, SignatureCheck
 from cohort_sync.webhook_description import REFUSALS, WEBHOOK
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import CohortGatewayError, UnavailableError
-from foundation.guarded_http import Guard, guarded_protocol
-from foundation.serving import Listener
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers
 
@@ -27,18 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SLOWEST = 8 * 1024  # bytes a second
-
-
-def public_listener(receiver: Receiver) -> Listener:
-    """The public application on its address, guarded against whoever the internet sends."""
-    settings = receiver.settings
-    guard = Guard(
-        connections=settings.webhook_connections,
-        head_seconds=settings.webhook_seconds / 6,
-        count=lambda reason: receiver.metrics.connections_refused.labels(reason).inc(),
-    )
-    options = {"http": guarded_protocol(guard), "ws": "none"}
-    return Listener(create_public_app(receiver), settings.cohort_sync_host, settings.cohort_sync_port, options)
 
 
 def create_public_app(receiver: Receiver) -> FastAPI:

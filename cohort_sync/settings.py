@@ -53,10 +53,16 @@ class CohortSyncSettings(ServiceSettings):
         description="bytes that pushes may take while they arrive and are applied; what finds no room gets 503",
     )
     webhook_connections: int = Field(
-        default=256, ge=1, description="connections to Heap's webhook served at a time; further ones get 503"
+        default=256,
+        ge=1,
+        description="connections to Heap's webhook served at a time, and as many to the administration; further ones "
+        "get 503",
     )
     webhook_seconds: float = Field(
-        default=60, gt=0, description="seconds that a push may take to arrive, a sixth of it for its headers; then 408"
+        default=60,
+        gt=0,
+        description="seconds that a push, or a call of the administration, may take to arrive, a sixth of it for its "
+        "headers; then 408",
     )
     webhook_answer_seconds: float = Field(
         default=30,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 
-from foundation.bearer import token_wanted
+from foundation.admin_gate import AdminGate
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import UnavailableError
 from foundation.guarded_http import Guard, guarded_protocol
@@ -31,7 +31,7 @@ def create_apps(exporter: Exporter) -> tuple[FastAPI, FastAPI]:
 
 
 def listeners(exporter: Exporter) -> tuple[Listener, Listener]:
-    """Both on their addresses, the public one guarded against whoever the internet sends."""
+    """Both on their addresses, each guarded against whoever connects."""
     settings = exporter.settings
     public, administration = create_apps(exporter)
     guard = Guard(
@@ -42,7 +42,7 @@ def listeners(exporter: Exporter) -> tuple[Listener, Listener]:
     options = {"http": guarded_protocol(guard), "ws": "none"}
     return (
         Listener(public, settings.heap_export_host, settings.heap_export_port, options),
-        Listener(administration, settings.heap_export_admin_host, settings.heap_export_admin_port),
+        Listener(administration, settings.heap_export_admin_host, settings.heap_export_admin_port, options),
     )
 
 
@@ -55,30 +55,30 @@ def _public(exporter: Exporter) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,  # the address would be made from the Host header, which is anybody's
     )
-    _install_errors(app)
-    app.add_middleware(BodyDeadline, seconds=exporter.settings.events_seconds, setting="EVENTS_SECONDS")
+    _install_limits(app, exporter)
     for router in (health_router(), generic_router(exporter), statsig_router(exporter)):
         app.include_router(router)
     return app
 
 
 def _administration(exporter: Exporter) -> FastAPI:
-    """`/v1/admin/...` behind the token; `/healthz`, `/readyz` and `/metrics` open, since the port is private."""
+    """`/v1/admin/...` behind the token; what operations ask is open, since the port is private."""
     app = FastAPI(title="Cohort Gateway: administration of heap-export", docs_url=None, redoc_url=None)
-    _install_errors(app)
+    app.add_middleware(AdminGate, token=lambda: exporter.admin_token)
+    _install_limits(app, exporter)
     app.include_router(health_router())
     app.include_router(operations_router(exporter.metrics.registry, Readiness(exporter)))
-    wanted = [Depends(token_wanted(lambda: exporter.admin_token))]
     for router in (admin_router, integration_router):
-        made = router(exporter.store, exporter.settings, exporter.integrations)
-        app.include_router(made, dependencies=wanted)
+        app.include_router(router(exporter.store, exporter.settings, exporter.integrations))
     return app
 
 
-def _install_errors(app: FastAPI) -> None:
+def _install_limits(app: FastAPI, exporter: Exporter) -> None:
+    """What holds for both: the shape of errors, and the time for a body."""
     install_error_handlers(app)
     for kind in STORE_ERRORS:
         app.add_exception_handler(kind, _store_away)
+    app.add_middleware(BodyDeadline, seconds=exporter.settings.events_seconds, setting="EVENTS_SECONDS")
 
 
 async def _store_away(_: Request, __: Exception) -> Response:

@@ -38,7 +38,7 @@ class Metrics:
         )
         self.connections_refused = Counter(
             "heap_export_connections_refused",
-            "What the public port refused before it was a request: too_slow, head_too_large, bad_http, "
+            "What the two ports refused before it was a request: too_slow, head_too_large, bad_http, "
             "too_many_connections",
             ["reason"],
             registry=self.registry,

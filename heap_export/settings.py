@@ -48,7 +48,10 @@ class HeapExportSettings(ServiceSettings):
         default=4 * MEBIBYTE, ge=1024, description="larger bodies of events, exposures and webhooks get 413"
     )
     events_connections: int = Field(
-        default=256, ge=1, description="connections to heap-export served at a time; further ones get 503"
+        default=256,
+        ge=1,
+        description="connections to heap-export served at a time, and as many to its administration; further ones "
+        "get 503",
     )
     events_seconds: float = Field(
         default=30, gt=0, description="seconds that a body may take to arrive, a third of it for its headers; then 408"

@@ -44,7 +44,7 @@ def test_only_senders_reach_the_public_port(service: Service) -> None:
     for path in ("/metrics", "/readyz", "/v1/admin/integrations/heap", "/docs", "/openapi.json"):
         assert http.get(f"{public}{path}").status_code == 404, path
     for path in PATHS:
-        assert http.post(f"{administration}{path}", json=EVENT).status_code == 404, path
+        assert service.admin("POST", path, json=EVENT).status_code == 404, path
 
 
 def test_all_is_well(service: Service) -> None:
