@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 HEADER = "Content-Encoding"
-_NAME = HEADER.lower().encode()
 GZIP, DEFLATE = "gzip", "deflate"
 ENCODINGS = (GZIP, DEFLATE)
 
+_NAME = HEADER.lower().encode()
 _SAME = {"x-gzip": GZIP}  # RFC 9110, 8.4.1.3
 _UNTOUCHED = ("", "identity")
 _SLICE = 64 * 1024  # bytes that are unpacked in one go, some 0.2 ms
