@@ -11,6 +11,7 @@ from cohort_sync.connect_routes import connection_admin_router
 from foundation.admin_gate import AdminGate
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import UnavailableError
+from foundation.no_store import NoStore
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers, operations_router
 
@@ -28,6 +29,7 @@ def create_administration_app(receiver: Receiver) -> FastAPI:
         app.add_exception_handler(kind, _store_away)
     app.add_middleware(AdminGate, token=lambda: receiver.admin_token)
     app.add_middleware(BodyDeadline, seconds=receiver.settings.webhook_seconds, setting="WEBHOOK_SECONDS")
+    app.add_middleware(NoStore)
 
     async def readiness() -> tuple[int, dict[str, Any]]:
         reasons = await receiver.reasons_for_concern()

@@ -14,6 +14,7 @@ from cohort_sync.signature import HEADER, SignatureCheck
 from cohort_sync.webhook_description import REFUSALS, WEBHOOK
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import CohortGatewayError, UnavailableError
+from foundation.no_store import NoStore
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers
 
@@ -50,6 +51,7 @@ def create_public_app(receiver: Receiver) -> FastAPI:
         app.add_exception_handler(kind, _store_away)
     seconds = receiver.settings.webhook_seconds
     app.add_middleware(BodyDeadline, seconds=seconds, setting="WEBHOOK_SECONDS", slowest=_SLOWEST)
+    app.add_middleware(NoStore)
     app.include_router(health_router())
     app.include_router(callback_router(receiver.connecting))
 

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 
 from foundation.errors import CohortGatewayError, TooSlowError, UnavailableError
+from foundation.no_store import CACHE_CONTROL, NO_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +32,7 @@ _REASONS = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
 
 def error_response(status: int, error: str, reason: str) -> JSONResponse:
     """The one JSON shape of errors: `{"error": "<for people>", "reason": "<metric label>"}`."""
-    headers = _ERROR_HEADERS.get(status)
+    headers = _ERROR_HEADERS.get(status, {}) | {CACHE_CONTROL: NO_STORE}
     error = error.encode("utf-8", "backslashreplace").decode()  # it may name what holds half a surrogate pair
     return JSONResponse({"error": error, "reason": reason}, status_code=status, headers=headers)
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from attribute_lists.membership import Membership
 from foundation.body_deadline import BodyDeadline
 from foundation.crew import Crew
+from foundation.no_store import REVALIDATED_HEADER, NoStore
 from foundation.store import connect, describe_store, embedded_socket
 from foundation.web import health_router, install_error_handlers, operations_router
 from gateway.aliases import Aliases, aliases_router
@@ -29,7 +30,7 @@ from gateway.metrics import Metrics
 from gateway.parts import Geography, served_settings
 from gateway.publishing import Publishing
 from gateway.readiness import Phase, Readiness
-from gateway.shortcuts import Shortcuts
+from gateway.shortcuts import Shortcut, Shortcuts
 from gateway.user_details import PATH as USER_DETAILS
 from gateway.user_details import UserAgents, UserDetails, user_details_router
 from gateway.visitors import Visitors
@@ -113,7 +114,10 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     install_error_handlers(app)
     app.add_middleware(
         Shortcuts,
-        answers={POLLED: functools.partial(polled_settings, served), USER_DETAILS: details.answer},
+        answers={
+            POLLED: Shortcut(functools.partial(polled_settings, served), (REVALIDATED_HEADER,)),
+            USER_DETAILS: Shortcut(details.answer),
+        },
         takers=takers(events) | ({GET_FLAG: deciding.get_flag} if settings.decision_required else {}),
     )
     app.add_middleware(BodyDeadline, seconds=settings.body_seconds, setting="BODY_SECONDS")
@@ -121,6 +125,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         app.add_middleware(Wishes)
     if settings.cors_config_required:
         allow_browsers(app, settings.cors_origins)
+    app.add_middleware(NoStore)
     app.include_router(health_router())
     app.include_router(operations_router(metrics.scraped, readiness))
     routers = [

@@ -409,6 +409,7 @@ def _answer(state: str, *, keep: bool, headers: list[tuple[bytes, bytes]]) -> by
         (b"x-membership", state.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"content-type", CONTENT_TYPE.encode()),
+        (b"cache-control", b"no-store"),
     ]
     if not keep:
         own.append((b"connection", b"close"))

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from attribute_lists.names import is_account
 from foundation.errors import UnavailableError
 from foundation.json import utf8
+from foundation.no_store import CACHE_CONTROL, REVALIDATED
 from gateway import large_json
 from gateway.decisions_description import error_responses
 
@@ -178,4 +179,4 @@ def _whose(request: Request) -> tuple[str | None, str | None]:
 
 
 def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")
+    return Response(body, headers={CACHE_CONTROL: REVALIDATED}, media_type="application/json")

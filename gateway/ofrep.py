@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from foundation.errors import CohortGatewayError
+from foundation.no_store import CACHE_CONTROL
 from foundation.web import RETRY_AFTER_SECONDS
 from gateway.ofrep_answers import answer, catalogue
 from gateway.ofrep_description import BULK, SINGLE
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.decisions_routes import Decisions
     from gateway.ofrep_requests import ApiKeys
 
+# Of all flags of a user: the provider may keep them and ask with `If-None-Match`, nobody in between may.
+_OWN_COPY = "private, no-cache"
 MOST_AT_ONCE = 500  # evaluations under way; more are asked to come again
 
 
@@ -64,10 +67,11 @@ class Ofrep:
         found = _json({"flags": flags}, asking)
         # Of the answer itself: the settings may be the same while the user, or a list, is another.
         tag = f'"{hashlib.blake2b(bytes(found.body), digest_size=16).hexdigest()}"'
-        found.headers["ETag"] = tag
+        headers = {"ETag": tag, CACHE_CONTROL: _OWN_COPY}
         known_tags = ",".join(request.headers.getlist("If-None-Match"))
         if _names(known_tags, tag):
-            return Response(status_code=304, headers={"ETag": tag})
+            return Response(status_code=304, headers=headers)
+        found.headers.update(headers)
         return found
 
     async def limited(self, evaluate: Callable[[], Awaitable[Response]], key: str | None) -> Response:

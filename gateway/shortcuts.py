@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
 _JSON = (b"content-type", b"application/json")
 
 
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """The JSON that a GET is answered with, and headers of it beside its type and length."""
+
+    answer: Callable[[Request], Awaitable[bytes]]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
 class Shortcuts:
-    """Middleware: a GET of a path of `answers` gets the JSON that its function gives for the request.
+    """Middleware: a GET of a path of `answers` is answered by its shortcut.
 
     A POST to a path of `takers` is answered by its function. What either refuses is answered as by the application,
     which is not asked again: a wait in vain would be another one. Everything else is for the application, whose own
@@ -29,7 +38,7 @@ class Shortcuts:
     def __init__(
         self,
         app: ASGIApp,
-        answers: Mapping[str, Callable[[Request], Awaitable[bytes]]],
+        answers: Mapping[str, Shortcut],
         takers: Mapping[str, Callable[[Request], Awaitable[Response]]],
     ) -> None:
         self._app = app
@@ -46,14 +55,14 @@ class Shortcuts:
                 response = error_response(error.status, str(error), error.reason)
             await response(scope, receive, send)
             return
-        answer = self._answers.get(scope["path"]) if method == "GET" else None
-        if answer is not None:
+        shortcut = self._answers.get(scope["path"]) if method == "GET" else None
+        if shortcut is not None:
             try:
-                body = await answer(Request(scope))
+                body = await shortcut.answer(Request(scope))
             except CohortGatewayError as error:
                 await error_response(error.status, str(error), error.reason)(scope, receive, send)
             else:
-                headers = [(b"content-length", b"%d" % len(body)), _JSON]
+                headers = [*shortcut.headers, (b"content-length", b"%d" % len(body)), _JSON]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
             return

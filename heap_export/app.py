@@ -10,6 +10,7 @@ from foundation.admin_gate import AdminGate
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import UnavailableError
 from foundation.guarded_http import Guard, guarded_protocol
+from foundation.no_store import NoStore
 from foundation.serving import Listener
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers, operations_router
@@ -74,11 +75,12 @@ def _administration(exporter: Exporter) -> FastAPI:
 
 
 def _install_limits(app: FastAPI, exporter: Exporter) -> None:
-    """What holds for both: the shape of errors, and the time for a body."""
+    """What holds for both: the shape of errors, the time for a body, and that no answer is stored."""
     install_error_handlers(app)
     for kind in STORE_ERRORS:
         app.add_exception_handler(kind, _store_away)
     app.add_middleware(BodyDeadline, seconds=exporter.settings.events_seconds, setting="EVENTS_SECONDS")
+    app.add_middleware(NoStore)
 
 
 async def _store_away(_: Request, __: Exception) -> Response:

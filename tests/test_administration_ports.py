@@ -144,6 +144,7 @@ def test_a_body_of_a_usual_size_is_taken(port: Port) -> None:
             headers={"Authorization": RIGHT, "Content-Type": "application/json"},
         )
         assert (answer.status_code, port.reply in answer.json()) == (200, True), answer.text
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])
@@ -226,7 +227,9 @@ def test_there_are_only_so_many_connections(port: Port) -> None:
 
 def test_what_operations_ask_needs_no_token(port: Port) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
-        assert http.get(port.address + path).status_code == 200
+        answer = http.get(port.address + path)
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_every_route_that_is_described_needs_the_token(port: Port) -> None:

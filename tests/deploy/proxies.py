@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import os
 import re
-import shutil
 import subprocess
-import threading
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.support.processes import ROOT
+from tests.support.web_servers import installed, nginx_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 EXAMPLES = ROOT / "examples"
-_STOP_SECONDS = 30
 
 
 def program(name: str) -> str:
-    # Debian has servers where an ordinary user's PATH may not lead.
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"NOT TESTED: {name} is not installed, so examples/ was not tried")
-    return path
+    return installed(name, what_is_not_tried="examples/")
 
 
 def nginx(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
@@ -52,17 +40,7 @@ def nginx(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
         site, count = re.subn(pattern, replacement, site)
         assert count, f"nginx.conf has changed: no {pattern}"
     (directory / "site.conf").write_text(site)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{kind}_temp_path {directory}/{kind};\n" for kind in kinds)
-    (directory / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {directory}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
-        f"http {{\n{temporary}include {directory}/site.conf;\n}}\n"
-    )
-    command = [nginx, "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
-    return command
+    return nginx_command(nginx, directory, f"include {directory}/site.conf;")
 
 
 def caddy(directory: Path, backend: int, secure: int, plain: int) -> list[str]:
@@ -101,20 +79,3 @@ backend receiver
 """
     )
     return [program("haproxy"), "-db", "-f", str(directory / "haproxy.cfg")]
-
-
-@contextlib.contextmanager
-def running(command: list[str], directory: Path) -> Iterator[list[str]]:
-    """What the program writes to its standard error, line by line while it runs."""
-    said: list[str] = []
-    home = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(directory))
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ) | home) as process:
-        assert process.stderr is not None
-        reader = threading.Thread(target=collections.deque, args=(map(said.append, process.stderr), 0), daemon=True)
-        reader.start()
-        try:
-            yield said
-        finally:
-            process.terminate()
-            process.wait(_STOP_SECONDS)
-            reader.join(_STOP_SECONDS)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.deploy.proxies import EXAMPLES, program, running
+from tests.deploy.proxies import EXAMPLES, program
 from tests.support import processes
 from tests.support.ports import free_ports
 from tests.support.waiting import until
+from tests.support.web_servers import NGINX_IS_READY, nginx_command, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,15 +77,9 @@ def balancer(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
         site, count = re.subn(rf"127\.0\.0\.1:{old}", f"127.0.0.1:{new}", site)
         assert count == 1, f"nginx-gateways.conf has changed: no {old}"
     (tmp_path / "site.conf").write_text(site)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in kinds)
-    (tmp_path / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {tmp_path}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{temporary}include {tmp_path}/site.conf;\n}}\n"
-    )
-    command = [nginx, "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
-    with running(command, tmp_path) as said:
-        until(lambda: any("OS: " in line for line in said), what="nginx to serve")
+    command = nginx_command(nginx, tmp_path, f"access_log off;\ninclude {tmp_path}/site.conf;")
+    with running_server(command, tmp_path) as said:
+        until(lambda: any(NGINX_IS_READY in line for line in said), what="nginx to serve")
         yield f"http://127.0.0.1:{front}", ports
 
 

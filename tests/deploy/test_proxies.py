@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from foundation.settings import MEBIBYTE
-from tests.deploy.proxies import caddy, nginx, running
+from tests.deploy.proxies import caddy, nginx
 from tests.support import http
 from tests.support.ports import free_ports
 from tests.support.waiting import until
+from tests.support.web_servers import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +128,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         make = nginx if request.param == "nginx" else caddy
         secure, plain = free_ports(2)
         command = make(directory, backend.server_port, secure, plain)
-        with running(command, directory) as said:
+        with running_server(command, directory) as said:
             served = Proxy(secure, plain, directory, said, Backend.seen)
             until(served.serves, seconds=_START_SECONDS, what=f"{request.param} to serve")
             yield served

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cohort_sync.signature import HEADER
-from tests.deploy.proxies import caddy, haproxy, nginx, running
+from tests.deploy.proxies import caddy, haproxy, nginx
 from tests.deploy.test_proxies import HOST
 from tests.framing.ports import SECRET, TOKEN, push
 from tests.support import http
@@ -18,6 +18,7 @@ from tests.support.ports import free_ports
 from tests.support.processes import cohort_sync, running_store, wait_until_recovered
 from tests.support.raw_http import connection, read_answer
 from tests.support.waiting import until
+from tests.support.web_servers import running_server
 
 if TYPE_CHECKING:
     import socket
@@ -96,7 +97,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         wait_until_recovered(receiver)
         secure, plain = free_ports(2)
         command = request.param(directory, int(receiver.addresses[0].rpartition(":")[2]), secure, plain)
-        stack.enter_context(running(command, directory))
+        stack.enter_context(running_server(command, directory))
         scheme, port = ("http", plain) if request.param is haproxy else ("https", secure)
         found = Site(scheme, port, receiver)
         until(found.serves, seconds=30, what=f"{command[0]} to serve")

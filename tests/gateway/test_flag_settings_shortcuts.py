@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foundation.errors import CohortGatewayError, NotFoundError, UnavailableError
-from gateway.shortcuts import Shortcuts
+from gateway.shortcuts import Shortcut, Shortcuts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -86,5 +86,5 @@ async def test_what_is_refused_is_not_asked_again(error: CohortGatewayError) -> 
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/slow", "headers": [], "query_string": b""}
-    await Shortcuts(application, {"/slow": refuse}, {})(scope, receive, send)
+    await Shortcuts(application, {"/slow": Shortcut(refuse)}, {})(scope, receive, send)
     assert [message.get("status") for message in sent] == [error.status, None]
