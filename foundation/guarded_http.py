@@ -229,7 +229,8 @@ class GuardedProtocol(HttpToolsProtocol):
 def _answer(status: int, error: str, reason: str) -> bytes:
     body = json.dumps({"error": error, "reason": reason}).encode()
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    head += "cache-control: no-store\r\nconnection: close\r\n\r\n"
     return head.encode() + body
 
 
@@ -238,6 +239,7 @@ async def _too_many_connections(scope: Any, receive: Any, send: Any) -> None:
     body = b'{"error":"too many connections; come back later","reason":"too_many_connections"}'
     headers = [
         (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
         (b"content-length", str(len(body)).encode()),
         (b"retry-after", str(RETRY_AFTER_SECONDS).encode()),
         (b"connection", b"close"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SECRET = "whsec_framing"
 TOKEN = "admin-token-of-the-framing-tests"
 KEY = "events-key-of-the-framing-tests"
-NAMES = ("gateway", "webhook", "events")
+NAMES = ("gateway", "webhook", "cohort-sync administration", "events", "heap-export administration")
 
 
 @dataclass(frozen=True)
