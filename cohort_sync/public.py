@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 
 from cohort_sync.connect_routes import callback_router
 from cohort_sync.intake import Intake
-from cohort_sync.signature import HEADER, SignatureCheck
+from cohort_sync.signature import HEADER, REFUSED_FOR_THEIR_TIME, SignatureCheck
 from cohort_sync.webhook_description import REFUSALS, WEBHOOK
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import CohortGatewayError, UnavailableError
@@ -62,9 +62,11 @@ def create_public_app(receiver: Receiver) -> FastAPI:
             check = SignatureCheck(_signature(request), receiver.secrets)
             await intake.take(request, check)
         except CohortGatewayError as error:
+            receiver.clock_is_doubtful |= error.reason in REFUSED_FOR_THEIR_TIME
             receiver.metrics.pushes.labels(error.reason).inc()
             log.warning("a push was answered %d: %s (%s)", error.status, error, error.reason)
             raise
+        receiver.clock_is_doubtful = False
         return Response(b"{}", media_type="application/json")
 
     return app

@@ -60,6 +60,7 @@ class Receiver:
         self.journal = journal
         self.metrics = Metrics()
         self.secrets = settings.webhook_secrets()
+        self.clock_is_doubtful = False  # a wrong clock here would refuse every push, for good
         self.admin_token = settings.administration_token()
         self.tag_key = read_or_create_secret(settings.data_dir / "erasure_key").encode()
         sealer = open_sealer(settings.data_dir)
@@ -152,6 +153,8 @@ class Receiver:
             found.append("what the store lost is being restored")
         found += [f"list {name} was lost and could not be restored" for name in self.recovery.lost]
         found += failed_tasks()
+        if self.clock_is_doubtful:
+            found.append("clock: the last push was rightly signed and refused for its time; set this machine's clock")
         journal = self.journal.status()
         if journal.failing:
             found.append(f"the journal can't be written ({journal.last_error}), pushes wait: make room in DATA_DIR")

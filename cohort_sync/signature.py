@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HEADER = "Heap-Hash"
 AHEAD_SECONDS = 60
+REFUSED_FOR_THEIR_TIME = frozenset(("stale_timestamp", "future_timestamp"))  # reasons, of pushes rightly signed
 
 _FORM = re.compile(rb"\s*ts:(\d{1,15})\s*,\s*hmac:([^\s,]{1,256})\s*")
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
@@ -92,7 +92,7 @@ class Transport:
         self._session = requests.Session()
         self._session.trust_env = False  # or it would read files and variables with each request
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # or it would keep all that come
-        if proxies:
+        if proxies and not _is_on_this_machine(base):
             self._session.proxies.update(get_environ_proxies(base))
         certificates = os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
         self._session.mount(base, BoundedAdapter(POOLED, certificates if base.startswith("https") else None))
@@ -152,3 +152,7 @@ def _read(response: requests.Response, limit: int) -> bytes:
         if len(body) > limit:
             raise NetworkError("bad_answer", f"the server's answer has more than {limit:,} bytes")
     return bytes(body)
+
+
+def _is_on_this_machine(base: str) -> bool:
+    return urlsplit(base).hostname in ("localhost", "127.0.0.1", "::1")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TIMEOUT, UNREACHABLE, TOO_LARGE, ENCODED = "timeout", "unreachable", "answer_too_large", "answer_encoded"
 UNUSABLE = frozenset((TOO_LARGE, ENCODED))  # reasons of answers that came, and can't be used
 
+_THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _PLAIN = frozenset(("", "identity"))
 _HEAD_TOO_LARGE = 431  # h11's hint
 _LONGEST_WAIT = 86_400.0  # seconds that anybody may ask us to wait
@@ -72,12 +73,18 @@ class HttpClient:
     """`silence`: seconds between two bytes; `whole`: from a request's beginning to the end of its answer.
 
     It connects on first use, keeps connections as httpx does or `limits` says, and goes through the proxies of the
-    environment. `aclose`, or the end of its block, ends it.
+    environment, but to this machine, and not at all without `proxies`. `aclose`, or the end of its block, ends it.
     """
 
     def __init__(
-        self, *, silence: float | httpx.Timeout, whole: float | None, limits: httpx.Limits | None = None
+        self,
+        *,
+        silence: float | httpx.Timeout,
+        whole: float | None,
+        limits: httpx.Limits | None = None,
+        proxies: bool = True,
     ) -> None:
+        self._proxies = proxies
         self._silence = silence
         self._whole = whole
         self._limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
@@ -129,6 +136,9 @@ class HttpClient:
             limits=self._limits,
             cookies=_NoCookies(),
             headers={"Accept-Encoding": "identity"},
+            # A transport of our own knows no proxy; None in a mount means the same.
+            transport=None if self._proxies else httpx.AsyncHTTPTransport(limits=self._limits),
+            mounts=dict.fromkeys(_THIS_MACHINE, None),
         )
 
 
@@ -140,10 +150,10 @@ class _NoCookies(CookieJar):
 
 
 def fetch(method: str, url: str, *, silence: float, whole: float, most: int, **options: Any) -> Answer:
-    """One request, for programs without an event loop. Raises `NoAnswerError`."""
+    """One request to a service of ours, for programs without an event loop. Raises `NoAnswerError`."""
 
     async def ask() -> Answer:
-        async with HttpClient(silence=silence, whole=whole) as client:
+        async with HttpClient(silence=silence, whole=whole, proxies=False) as client:
             return await client.request(method, url, most=most, **options)
 
     return asyncio.run(ask())

@@ -119,7 +119,7 @@ class PolledSettings(ServedSettings):
             "unknown_sdk_key": any(environment.is_refused for environment in environments),
             "vwo_unreachable": any(environment.is_out_of_touch for environment in environments),
         }
-        return [name for name, holds in found.items() if holds]
+        return [*(name for name, holds in found.items() if holds), *self._copies.trouble]
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

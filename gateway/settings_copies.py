@@ -107,6 +107,11 @@ class Copies:
         self._disk_is_bad = False
         self._not_in_redis: set[str] = set()  # whose newest copy did not get there
 
+    @property
+    def trouble(self) -> list[str]:
+        """What is wrong, in the words of `/readyz`: after a restart old settings would be served while VWO is away."""
+        return ["settings_not_on_disk"] if self._disk_is_bad else []
+
     async def in_redis(self, tag: str) -> bytes | None:
         try:
             async with asyncio.timeout(_STORE_SECONDS):
@@ -128,6 +133,8 @@ class Copies:
 
     async def keep_on(self, tag: str, body: bytes, *, is_configured: bool) -> None:
         """Nothing is new; see to it that the copy is still in Redis, which may have been away or emptied."""
+        if self._disk_is_bad:
+            await self._keep_on_disk(tag, body)
         await asyncio.to_thread(self._disk.touch, tag)
         with contextlib.suppress(*STORE_ERRORS):
             async with asyncio.timeout(_STORE_SECONDS):

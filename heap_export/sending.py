@@ -94,7 +94,8 @@ class Sender:
                 await self._reserve(integration, part)
             if not self.may_send:
                 return None
-            told = await self._heap.send(integration, call, _entries_of(call, part))
+            people = {record.identity for record in part}
+            told = await self._heap.send(integration, call, _entries_of(call, part), people=people)
             _note(call, part, told)
             if isinstance(told.verdict, Again):
                 failed, failures = told.verdict, failures + 1

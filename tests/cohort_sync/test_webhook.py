@@ -28,6 +28,22 @@ def body_of(add: list[str]) -> bytes:
     return build_push(segment_id=SEGMENT_ID, segment_name="Premium Users", task="t", add=add, remove=[])
 
 
+@pytest.mark.parametrize("age", [90_000, -3600], ids=["too old", "ahead"])
+def test_a_push_refused_for_its_time_says_that_a_clock_may_be_wrong(service: Service, age: float) -> None:
+    """Ours, most likely: Heap's next pushes would be lost, too."""
+
+    def clock() -> list[str]:
+        reasons = http.get(f"{service.admin_address}/readyz").json().get("reasons", [])
+        return [reason for reason in reasons if reason.startswith("clock:")]
+
+    assert service.heap.send(b"{}", header="ts:1,hmac:AAAA").status_code == 403
+    assert clock() == []  # anybody can send a wrong signature
+    assert service.heap.sync(["alice"], age=age).status_code == 403
+    assert len(clock()) == 1
+    assert service.heap.sync(["alice"]).status_code == 200
+    assert clock() == []
+
+
 def test_a_push_becomes_a_list(service: Service, store: redis.Redis) -> None:
     assert service.heap.sync(add=["alice", "bob", "José"]).status_code == 200
     assert store.smembers(MEMBERS) == {b"alice", b"bob", "José".encode()}

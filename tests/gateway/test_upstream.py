@@ -95,6 +95,22 @@ def test_what_is_published_is_taken_up_and_what_is_known_counts_as_unchanged(
     assert etags == any("if-none-match" in request.headers for request in upstream.asked())
 
 
+def test_a_copy_that_cannot_be_written_is_said_until_it_can(
+    upstream: VwoSettings, settings: dict[str, str], tmp_path: Path
+) -> None:
+    """Without one, nothing is served after a restart while VWO and Redis are away."""
+    upstream.put(version=1)
+    in_the_way = tmp_path / "data" / "settings"
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_text("a file where the directory should be")
+    with processes.gateway(tmp_path, settings | OFTEN | {"DATA_DIR": str(tmp_path / "data")}) as program:
+        assert version(program) == 1
+        until(lambda: ready(program).get("reasons") == ["settings_not_on_disk"], what="readiness")
+        in_the_way.unlink()
+        until(lambda: bool(ready(program) == {"status": "ok"}), what="a copy")
+        assert list(in_the_way.glob("*.json"))
+
+
 def test_a_pull_asks_vwo_at_once(upstream: VwoSettings, settings: dict[str, str], tmp_path: Path) -> None:
     upstream.put(version=1)
     with processes.gateway(tmp_path, settings | SLOWLY) as program:

@@ -43,6 +43,25 @@ async def sent(heap: Heap, server: FakeHeap) -> Told:
     return await heap.send(Integration(name="trial", app_id="1", base=server.address), Call.TRACK, [EVENT])
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ('{"error":"bad identity ann-1"}', '{"error":"bad identity [identity]"}'),
+        ('{"error":"bad identity \\"b\\u00e9a\\""}', '{"error":"bad identity \\"[identity]\\""}'),
+        ("no such user: someone.else@x.com, sorry", "no such user: [address], sorry"),
+        ("\x1b[31mred\n2026-11-29 INFO all is well", "\\x1b[31mred\\n2026-11-29 INFO all is well"),
+        ("x" * 190 + "ann-1" * 20, ("x" * 190 + "[identity]" * 20)[:200]),
+    ],
+)
+async def test_what_is_kept_of_an_answer_names_nobody_and_moves_no_cursor(
+    server: FakeHeap, heap: Heap, said: str, kept: str
+) -> None:
+    server.fault = lambda _: Answer(400, body=said.encode())
+    integration = Integration(name="default", app_id="1", base=server.address)
+    told = await heap.send(integration, Call.TRACK, [b"{}"], people=["ann-1", "b\u00e9a"])
+    assert (told.status, told.body) == (400, kept)
+
+
 async def test_calls_are_bulks_over_one_connection(heap: Heap, server: FakeHeap) -> None:
     told = await sent(heap, server)
     assert told == (Delivered(), 200, "{}")
@@ -67,7 +86,7 @@ async def test_calls_are_bulks_over_one_connection(heap: Heap, server: FakeHeap)
         (422, Refused("http_422", because_of_some=True)),
         (408, Again("http_408")),
         (429, Again("http_429")),
-        (500, Again("http_500")),
+        (500, Again("http_500", because_of_some=True)),
         (503, Again("http_503")),
         (301, Again("http_301")),
         (401, Again("http_401", after=30)),  # the app id or the address is wrong: no record is to blame
@@ -86,7 +105,7 @@ async def test_an_answer_says_what_becomes_of_records(
 @pytest.mark.parametrize(("fault", "reason"), [(says_nothing, "timeout"), (hangs_up, "unreachable")])
 async def test_no_answer_means_again(heap: Heap, server: FakeHeap, fault: Fault, reason: str) -> None:
     server.fault = fault
-    assert await sent(heap, server) == (Again(reason), 0, "")
+    assert await sent(heap, server) == (Again(reason, because_of_some=reason == "timeout"), 0, "")
 
 
 async def test_nobody_at_the_address_means_again(heap: Heap) -> None:
