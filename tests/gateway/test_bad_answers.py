@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from tests.support.bad_servers import HEAD, bad_server, dripping
 from tests.support.beside import unharmed
 from tests.support.fake_vwo import Answer, fake_vwo, times
 from tests.support.faulty_server import behaves
-from tests.support.geoip import LICENSE_KEY, USER_ID
+from tests.support.geoip import EDITION, LICENSE_KEY, USER_ID, fake_maxmind
 from tests.support.vwo_settings import ACCOUNT, KEY, POLLED, PULLED, VwoSettings, document
 from tests.support.waiting import until
 
@@ -71,8 +72,8 @@ def reasons(program: Program) -> list[str]:
     return found
 
 
-def assert_said(program: Program, pattern: str) -> None:
-    until(lambda: re.search(pattern, program.log()) is not None, what=f"{pattern!r} in the log")
+def assert_said(program: Program, pattern: str, *, seconds: float = 20) -> None:
+    until(lambda: re.search(pattern, program.log()) is not None, seconds=seconds, what=f"{pattern!r} in the log")
 
 
 def is_mended(program: Program, vwo: VwoSettings) -> bool:
@@ -258,3 +259,37 @@ def test_a_maxmind_that_answers_badly_is_told_and_harmless(tmp_path: Path, store
         with processes.gateway(tmp_path, settings) as program, unharmed(program):
             assert_said(program, f"no new GeoLite2-City: .*({said})")
     until(lambda: bool(site.requests))
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([(f"{EDITION}.mmdb", 2 * GIB, tarfile.REGTYPE)], "unpacks to more than 1024 MiB"),
+        ([("LICENSE.txt", 2 * GIB, tarfile.REGTYPE)], "unpacks to more than 1024 MiB"),
+        ([("x", GIB, tarfile.XHDTYPE)], "no GeoLite2-City.mmdb"),
+        ([("x", GIB, tarfile.GNUTYPE_LONGNAME)], "no GeoLite2-City.mmdb"),
+        ([("x", 700 << 20, tarfile.XHDTYPE), ("y", 700 << 20, tarfile.XHDTYPE)], "no GeoLite2-City.mmdb"),
+        ([("x", 0, tarfile.REGTYPE)], "no GeoLite2-City.mmdb"),
+        ([("x", -512, tarfile.REGTYPE)], "unpacks to more than 1024 MiB"),
+        ([(f"{EDITION}.mmdb", 64 << 20, tarfile.REGTYPE)], "no database"),
+    ],
+    ids=["database", "other file", "pax header", "long name", "several", "entries", "negative", "zeros"],
+)
+def test_an_archive_that_unpacks_to_gigabytes_is_told_and_harmless(
+    tmp_path: Path, store_url: str, entries: list[tuple[str, int, bytes]], said: str
+) -> None:
+    with fake_maxmind() as maxmind:
+        maxmind.pack(*entries, many=entries[0][1] == 0)
+        settings = {
+            "REDIS_URL": store_url,
+            "MAXMIND_USER_ID": USER_ID,
+            "MAXMIND_LICENSE_KEY": LICENSE_KEY,
+            "MAXMIND_BASE_URL": maxmind.site.address,
+        }
+        with processes.gateway(tmp_path, settings) as program:
+            with unharmed(program):
+                assert_said(program, f"no new {EDITION}: .*{said}", seconds=60)
+            assert list((tmp_path / "data" / "geoip").iterdir()) == []

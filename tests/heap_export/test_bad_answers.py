@@ -13,7 +13,7 @@ from heap_export.integrations import Integration
 from heap_export.optimizely import DecisionListener
 from heap_export.optimizely_posting import Poster
 from tests.heap_export.decisions import decide
-from tests.support import bad_servers, http, processes
+from tests.support import bad_servers, processes
 from tests.support.bad_servers import HEAD, bad_server, dripping
 from tests.support.beside import unharmed
 from tests.support.faulty_server import Answer, behaves, times
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tests.heap_export.conftest import Service
     from tests.support.bad_servers import Behaviour
     from tests.support.fake_heap_api import FakeHeap
-    from tests.support.processes import Program
 
 BAD: dict[str, tuple[Behaviour, str]] = {
     "compressed": (bad_servers.gzip_bomb, "answer_encoded"),
@@ -89,23 +88,6 @@ def test_an_agent_that_tells_without_bounds_is_left_and_asked_again(tmp_path: Pa
             assert "secret-key" not in program.log()
             program.kill()
     assert len(came) < 30, "pauses lie in between"
-
-
-def received(program: Program, kind: str) -> float:
-    lines = http.get(f"{program.addresses[1]}/metrics").text.splitlines()
-    sample = f'heap_export_agent_received_total{{kind="{kind}"}} '
-    return sum(float(line.removeprefix(sample)) for line in lines if line.startswith(sample))
-
-
-def test_so_many_small_notifications_that_reading_has_no_end_hold_nobody_up(tmp_path: Path, store_url: str) -> None:
-    settings = {"REDIS_URL": store_url, "HEAP_APP_ID": "1", "DELIVER_HERE": "false"}
-    with bad_server(bad_servers.endless_events) as address:
-        agent = {"OPTIMIZELY_AGENT_URL": address, "OPTIMIZELY_SDK_KEYS": "key"}
-        with processes.heap_export(tmp_path, settings | agent) as program:
-            with unharmed(program):
-                until(lambda: received(program, "malformed") > 20_000, seconds=60, what="many of them")
-            assert "it tells what can't be exported (no JSON)" in program.log()
-            program.kill()
 
 
 @pytest.mark.parametrize(

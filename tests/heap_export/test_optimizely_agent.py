@@ -222,6 +222,40 @@ async def test_rubbish_is_counted_and_passed_over(store_url: str, agent: FakeAge
         assert seen.counted("received_total", kind="other") == 1
 
 
+async def test_a_flood_of_notifications_leaves_others_their_turns(store_url: str, agent: FakeAgent) -> None:
+    async with following(store_url, agent.address) as seen:
+        await asyncio.to_thread(agent.wait_for_listeners)
+        in_a_turn: list[float] = []
+
+        async def watch() -> None:
+            before = 0.0
+            while before < 20_000:
+                await asyncio.sleep(0)
+                so_far = seen.counted("received_total", kind="malformed")
+                in_a_turn.append(so_far - before)
+                before = so_far
+
+        agent.say(b"data:x\n\n" * 20_000)
+        async with asyncio.timeout(60):
+            await watch()
+        assert max(in_a_turn) <= 50
+
+
+async def test_an_agent_s_event_that_is_too_large_ends_the_connection_and_the_log_says_so(
+    store_url: str, agent: FakeAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with following(store_url, agent.address) as seen:
+        await asyncio.to_thread(agent.wait_for_listeners)
+        agent.tell(told("ann"))
+        await seen.wait_for("ann")
+        agent.say(b"data: " + b"x" * 300_000)
+        await asyncio.to_thread(agent.wait_for_listeners, 1, after=1)
+        assert "an event of it has more than 262,144 bytes" in caplog.text
+        assert seen.counted("received_total", kind="malformed") == 1
+        agent.tell(told("ben"))
+        await seen.wait_for("ann", "ben")
+
+
 async def test_a_slow_trickle_and_several_lines_of_data_are_one_notification(store_url: str, agent: FakeAgent) -> None:
     body = json.dumps(told("änn"), ensure_ascii=False, indent=1).encode()
     event = b"".join(b"data: " + line + b"\r\n" for line in body.splitlines()) + b"\r\n"

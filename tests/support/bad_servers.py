@@ -122,7 +122,6 @@ compressed_events = _gzip_bomb(_STREAM.removesuffix(b"\r\n"))
 endless_redirect = _endless(_OK.replace(b"200 OK", b"302 Found") + b"Location: /elsewhere\r\n\r\n", b"x" * 65536)
 endless_head = _endless(_OK + b"X-Long: ", b"x" * 65536)
 endless_lines = _endless(_STREAM, b"data: x\n" * 8192)
-endless_events = _endless(_STREAM, b"data:x\n\n" * 8192)
 endless_line = _endless(_STREAM, b"x" * 65536)
 endless = _endless(
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -144,6 +143,11 @@ def blanks_of_a_chunk(peer: socket.socket, _: threading.Event) -> None:
 
 def many_headers(peer: socket.socket, _: threading.Event) -> None:
     peer.sendall(_OK + b"a: b\r\n" * 40_000 + b"\r\n{}")
+
+
+def page(peer: socket.socket, _: threading.Event) -> None:
+    """Somebody else's."""
+    peer.sendall(_OK + b"Content-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
 
 
 def dripping(text: bytes, every: float) -> Behaviour:

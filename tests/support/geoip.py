@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zlib
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EDITION = "GeoLite2-City"
 USER_ID, LICENSE_KEY = "1234", "license-key-of-the-tests"
+MIB = 1 << 20
 DOWNLOAD = f"/geoip/databases/{EDITION}/download"
 
 
@@ -78,6 +80,15 @@ class FakeMaxMind:
         self.archive = gzip.compress(packed.getvalue())
         self.published += 86400
 
+    def pack(self, *entries: tuple[str, int, bytes], many: bool = False) -> None:
+        """An archive of 2 GiB: the heads of `entries` (name, size, type), then zeros; with `many`, only such heads."""
+        heads = b"".join(_head(*entry) for entry in entries)
+        packer = zlib.compressobj(9, wbits=-15)
+        filling = packer.compress(heads * (MIB // len(heads)) if many else bytes(MIB))
+        filling += packer.flush(zlib.Z_FULL_FLUSH)  # may stand there again and again
+        gzipped = b"\x1f\x8b\x08\0\0\0\0\0\0\3" + filling * 2048 + packer.flush() + bytes(8)
+        self.archive = gzip.compress(heads) + gzipped
+
     def downloads(self) -> int:
         return sum(request.method == "GET" and request.path == "/storage" for request in list(self.site.requests))
 
@@ -95,6 +106,12 @@ class FakeMaxMind:
         assert "authorization" not in request.headers, "the login is nobody else's business"
         headers = {"Last-Modified": formatdate(self.published, usegmt=True), "Content-Type": "application/gzip"}
         return Answer(200, b"" if request.method == "HEAD" else self.archive, headers)
+
+
+def _head(name: str, size: int, kind: bytes) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = size, kind
+    return entry.tobuf(tarfile.GNU_FORMAT)
 
 
 @contextlib.contextmanager
