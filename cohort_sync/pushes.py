@@ -1,19 +1,20 @@
 """What Heap pushes: bodies parsed into `SyncPush` and `DrainPush`, as tolerantly as Heap's contract asks for.
 
 Heap sends each change once, so all that can be understood is taken: a bad member is skipped and counted, the page
-is kept.
+is kept. Fields that nobody reads may hold anything whose end can be told.
 """
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cohort_sync.members import SLICE, is_utf8, members_of, read_members, text_of
+from cohort_sync.json_spans import NotJSONError, decode_text, is_null, read_object
+from cohort_sync.members import SLICE, read_members, text_of
 from foundation.errors import ActionNotAllowedError, BadRequestError
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ SYNC = "segment.users.sync"
 DRAIN = "segment.users.drain"
 
 _LONGEST_ID = 256
-_LONGEST_SMALL = 64 * 1024  # bytes of all that is not members: what is longer is no id or name
-_LARGEST_UNUSUAL = 16 * 1024 * 1024
+_LONGEST_TEXT = 64 * 1024  # bytes: what is longer is no name
 _MOST_PAGES = 1_000_000
-_DECIMAL = re.compile(r"\d{1,9}")
+_DECIMAL = re.compile(rb"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,20 @@ class DrainPush:
 _NULL = msgspec.Raw(b"null")
 
 
+class _Segment(msgspec.Struct):
+    id: msgspec.Raw = _NULL
+    name: msgspec.Raw = _NULL
+
+
+class _SyncInfo(msgspec.Struct):
+    sync_task_id: msgspec.Raw = _NULL
+    page_number: msgspec.Raw = _NULL
+    total_pages: msgspec.Raw = _NULL
+
+
 class _Data(msgspec.Struct):
-    segment: msgspec.Raw = _NULL
-    sync_info: msgspec.Raw = _NULL
+    segment: _Segment | None = None
+    sync_info: _SyncInfo | None = None
     add: msgspec.Raw = _NULL
     remove: msgspec.Raw = _NULL
 
@@ -98,106 +109,93 @@ async def parse_push_in_turns(body: bytes, turns: Turns) -> SyncPush | DrainPush
 
 
 def _parse(body: bytes) -> Generator[None, None, SyncPush | DrainPush]:
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         push = _decode(body)  # checks the whole text and finds its parts; nothing is built yet
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _parse_unusual(body)
+        push = yield from _find_parts(memoryview(body))
     yield
-    action, id_token = _small(push.action_type, "action_type"), _small(push.id_token, "id_token")
-    if push.data is None:
-        return _assemble(action, id_token, {}, ([], 0), ([], 0))
-    data = {"segment": _small(push.data.segment, "data.segment")}
-    data["sync_info"] = _small(push.data.sync_info, "data.sync_info")
-    add = yield from read_members(push.data.add, "data.add")
-    remove = yield from read_members(push.data.remove, "data.remove")
-    return _assemble(action, id_token, data, add, remove)
-
-
-def _small(raw: msgspec.Raw, field: str) -> Any:
-    text = memoryview(raw)
-    if len(text) > _LONGEST_SMALL:
-        raise BadRequestError(f"{field}: longer than {_LONGEST_SMALL} bytes", reason="bad_shape")
-    try:
-        return json.loads(bytes(text))  # msgspec would make floats of integers beyond 64 bits
-    except (ValueError, RecursionError):
-        raise BadRequestError(f"{field}: can't be read", reason="bad_shape") from None
-
-
-def _parse_unusual(body: bytes) -> SyncPush | DrainPush:
-    """What msgspec refuses, though it may be understood: half surrogate pairs, above all.
-
-    This costs many times the memory and time, in one go: so it is for pages of a usual size.
-    """
-    if len(body) > _LARGEST_UNUSUAL:
-        raise BadRequestError("the body is not JSON", reason="bad_json")
-    try:
-        push = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the body is not JSON: {_position(error)}", reason="bad_json") from None
-    if not isinstance(push, dict):
-        raise BadRequestError("the body must be a JSON object", reason="bad_shape")
-    data = push.get("data")
-    if data is not None and not isinstance(data, dict):
-        raise BadRequestError("data: must be an object", reason="bad_shape")
-    data = data or {}
-    add, remove = (members_of(data.get(name), f"data.{name}") for name in ("add", "remove"))
-    return _assemble(push.get("action_type"), push.get("id_token"), data, add, remove)
-
-
-def _position(error: Exception) -> str:
-    # A decoder's own message may quote the body, and that holds user ids.
-    if isinstance(error, json.JSONDecodeError):
-        return f"line {error.lineno} column {error.colno}"
-    return "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
-
-
-def _assemble(
-    action: Any, id_token: Any, data: dict[str, Any], add: tuple[list[bytes], int], remove: tuple[list[bytes], int]
-) -> SyncPush | DrainPush:
-    if not isinstance(action, str):
-        raise BadRequestError("action_type: missing, or not a text", reason="bad_shape")
+    action, id_token = _text(push.action_type, "action_type"), _text(push.id_token, "id_token")
     if action not in (SYNC, DRAIN):
+        if action is None:
+            raise BadRequestError("action_type: missing", reason="bad_shape")
         raise ActionNotAllowedError(f"action_type: only {SYNC} and {DRAIN} are known here")
-    if id_token is not None and not isinstance(id_token, str):
-        raise BadRequestError("id_token: must be a text", reason="bad_shape")
-    segment = _object(data.get("segment"), "data.segment")
-    segment_id = _identifier(segment.get("id"), "data.segment.id")
-    name = segment.get("name")
-    if name is not None and not isinstance(name, str):
-        raise BadRequestError("data.segment.name: must be a text", reason="bad_shape")
-    segment_name = (name or "").encode("utf-8", "replace").decode()
+    data = push.data or _Data()
+    if data.segment is None:
+        raise BadRequestError("data.segment: missing, or not an object", reason="bad_shape")
+    segment_id = _identifier(data.segment.id, "data.segment.id")
+    segment_name = _text(data.segment.name, "data.segment.name") or ""
     if action == DRAIN:
         return DrainPush(id_token, segment_id, segment_name)
-    sync_info = _object(data.get("sync_info"), "data.sync_info")
+    if data.sync_info is None:
+        raise BadRequestError("data.sync_info: missing, or not an object", reason="bad_shape")
+    task = _identifier(data.sync_info.sync_task_id, "data.sync_info.sync_task_id")
+    page_number = _page_count(data.sync_info.page_number, "data.sync_info.page_number")
+    total_pages = _page_count(data.sync_info.total_pages, "data.sync_info.total_pages")
+    add, skipped = yield from read_members(data.add, "data.add")
+    remove, also_skipped = yield from read_members(data.remove, "data.remove")
     return SyncPush(
         id_token=id_token,
         segment_id=segment_id,
         segment_name=segment_name,
-        task=_identifier(sync_info.get("sync_task_id"), "data.sync_info.sync_task_id"),
-        page_number=_page_count(sync_info.get("page_number"), "data.sync_info.page_number"),
-        total_pages=_page_count(sync_info.get("total_pages"), "data.sync_info.total_pages"),
-        add=add[0],
-        remove=remove[0],
-        skipped=add[1] + remove[1],
+        task=task,
+        page_number=page_number,
+        total_pages=total_pages,
+        add=add,
+        remove=remove,
+        skipped=skipped + also_skipped,
     )
 
 
-def _object(value: Any, field: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadRequestError(f"{field}: missing, or not an object", reason="bad_shape")
-    return value
+def _find_parts(body: memoryview) -> Generator[None, None, _Push]:
+    """The parts of what msgspec refuses, though it may be understood."""
+    push = yield from _fields(body, "the body", _Push)
+    data = yield from _fields(push.pop("data", _NULL), "data", _Data)
+    for name, kind in (("segment", _Segment), ("sync_info", _SyncInfo)):
+        value = data.pop(name, _NULL)
+        if bytes(memoryview(value)[:1]) == b"{":
+            data[name] = kind(**(yield from _fields(value, f"data.{name}", kind)))
+    return _Push(**push, data=_Data(**data))
 
 
-def _identifier(value: Any, field: str) -> str:
-    text = text_of(value)
-    if not text or len(text) > _LONGEST_ID or not is_utf8(text):
+def _fields(
+    value: memoryview | msgspec.Raw, field: str, kind: type[msgspec.Struct]
+) -> Generator[None, None, dict[str, Any]]:
+    """The values of the fields that `kind` has, to be read; none of `null`."""
+    if is_null(memoryview(value)):
+        return {}
+    try:
+        found = yield from read_object(memoryview(value), kind.__struct_fields__)
+    except NotJSONError as error:
+        reason = "bad_json" if error.at else "bad_shape"
+        raise BadRequestError(f"{field}: not a JSON object (byte {error.at})", reason=reason) from None
+    return {name: msgspec.Raw(span) for name, span in found.items()}
+
+
+def _text(value: msgspec.Raw, field: str) -> str | None:
+    """A text, with marks for what is not UTF-8."""
+    quoted = bytes(memoryview(value)[: _LONGEST_TEXT + 1])
+    if quoted == b"null":
+        return None
+    if not quoted.startswith(b'"'):
+        raise BadRequestError(f"{field}: must be a text", reason="bad_shape")
+    if len(quoted) > _LONGEST_TEXT:
+        raise BadRequestError(f"{field}: longer than {_LONGEST_TEXT} bytes", reason="bad_shape")
+    try:
+        return decode_text(quoted.decode("utf-8", "replace")).encode("utf-8", "replace").decode()
+    except ValueError:
+        raise BadRequestError(f"{field}: not a JSON text", reason="bad_json") from None
+
+
+def _identifier(value: msgspec.Raw, field: str) -> str:
+    text = text_of(value).decode()
+    if not text or len(text) > _LONGEST_ID:
         raise BadRequestError(f"{field}: must be a text or a number, 1 to {_LONGEST_ID} characters", reason="bad_shape")
     return text
 
 
-def _page_count(value: Any, field: str) -> int:
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_PAGES:
+def _page_count(value: msgspec.Raw, field: str) -> int:
+    text = text_of(value)
+    if not _DECIMAL.fullmatch(text) or not 1 <= int(text) <= _MOST_PAGES:
         raise BadRequestError(f"{field}: must be a whole number from 1 to {_MOST_PAGES}", reason="bad_shape")
-    return value
+    return int(text)

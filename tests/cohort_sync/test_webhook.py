@@ -234,6 +234,15 @@ def test_a_list_survives_a_kill_of_the_store_and_of_the_receiver(
     assert store.smembers(MEMBERS) == {b"alice"}
 
 
+def test_what_can_be_no_member_is_counted(service: Service, store: redis.Redis) -> None:
+    odd = b'{"id":NaN},{"id":%s},{"id":%s},null' % (b"9" * 5000, b"[" * 100_000 + b"]" * 100_000)
+    body = body_of(["alice", "ODD", "bob"]).replace(b'{"id":"ODD"}', odd)
+    assert service.heap.send(body).status_code == 200
+    assert store.smembers(MEMBERS) == {b"alice", b"bob"}
+    assert service.described()["skipped"] == 4
+    assert 'cohort_sync_members_total{change="skipped"} 4.0' in http.get(f"{service.admin_address}/metrics").text
+
+
 def test_metrics_count_pushes_by_outcome(service: Service) -> None:
     body = body_of(["a", "b"])
     service.heap.send(body)
