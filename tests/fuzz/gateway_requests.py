@@ -73,9 +73,8 @@ def gateway_request(seed: int, number: int) -> Sent:
 
 def _one(chooser: random.Random) -> tuple[bytes, bool]:
     """A request, and whether it can be seen to end."""
-    method, path, names, make = chooser.choice(_OPERATIONS)
-    target = _target(chooser, path, names)
-    content = b"" if make is None else mutated(chooser, make(chooser))
+    method, target, found = operation(chooser)
+    content = b"" if found is None else mutated(chooser, found)
     headers = ["Host: x", *_credentials(chooser)]
     headers += chooser.choices(_MORE_HEADERS, k=chooser.choice((0, 0, 0, 1, 3)))
     version, is_odd = "HTTP/1.1", chooser.random() < 0.15
@@ -84,7 +83,7 @@ def _one(chooser: random.Random) -> tuple[bytes, bool]:
         method = chooser.choice((method, method, *METHODS))
         version = chooser.choice((version, version, *VERSIONS))
     payload = b""
-    if make is not None or chooser.random() < 0.03:
+    if found is not None or chooser.random() < 0.03:
         framing, payload = framed(chooser, content, 0.2 if is_odd else 0.0)
         headers += framing
     chooser.shuffle(headers)
@@ -92,6 +91,12 @@ def _one(chooser: random.Random) -> tuple[bytes, bool]:
     head = "\r\n".join(["", *headers, "", ""]).encode("latin-1", "replace")
     never_ends = payload == b"0\r\n" or payload.endswith(b"\r\n0\r\n")  # some chunks do without their last line
     return first + head + payload, not is_odd and not never_ends
+
+
+def operation(chooser: random.Random) -> tuple[str, bytes, dict[str, Any] | None]:
+    """What is asked: method, target, and a body where one belongs to it."""
+    method, path, names, make = chooser.choice(_OPERATIONS)
+    return method, _target(chooser, path, names), None if make is None else make(chooser)
 
 
 def _target(chooser: random.Random, path: str, names: tuple[str, ...]) -> bytes:

@@ -15,24 +15,32 @@ from tests.support.processes import running_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.processes import StoreServer
+
 
 @contextlib.contextmanager
 def fuzzed_gateway() -> Iterator[Deciding]:
     """A gateway of its own, with lists, and events that wait in the store."""
-    with running_store("--appendfsync", "no") as store:
-        with store.client() as client:
-            put_lists(client)
-        database = store.directory / "places.mmdb"
-        write_database(database, {"203.0.113.0/24": SAN_FRANCISCO, "2001:db8::/32": SAN_FRANCISCO})
-        more = {
-            "GEOIP_DATABASE": str(database),
-            "TRUSTED_PROXIES": "1",
-            "CORS_CONFIG_REQUIRED": "true",
-            "OFREP_BULK_EXPOSURES": "true",
-            "ALIASES_REMEMBERED": "5",
-        }
-        with deciding(store.directory, store.url, _settings(), **more) as gateway:
-            yield gateway
+    with running_store("--appendfsync", "no") as store, gateway_of(store) as gateway:
+        yield gateway
+
+
+@contextlib.contextmanager
+def gateway_of(store: StoreServer) -> Iterator[Deciding]:
+    """The same, of a store that is there."""
+    with store.client() as client:
+        put_lists(client)
+    database = store.directory / "places.mmdb"
+    write_database(database, {"203.0.113.0/24": SAN_FRANCISCO, "2001:db8::/32": SAN_FRANCISCO})
+    more = {
+        "GEOIP_DATABASE": str(database),
+        "TRUSTED_PROXIES": "1",
+        "CORS_CONFIG_REQUIRED": "true",
+        "OFREP_BULK_EXPOSURES": "true",
+        "ALIASES_REMEMBERED": "5",
+    }
+    with deciding(store.directory, store.url, _settings(), **more) as gateway:
+        yield gateway
 
 
 def _settings() -> dict[str, Any]:

@@ -34,9 +34,9 @@ _TARGETS = (
     *("/admin/api/v1/lists", "x:443", "/webhooks/heap#a", "/webhooks/heap;a", "/" + "a" * 70_000, "/webhooks/heap\t"),
 )
 VERSIONS = ("HTTP/1.0", "HTTP/0.9", "HTTP/2.0", "HTTP/1.2", "HTTP/11", "http/1.1", "HTTP/1.1 x", "", "ICE/1.1")
-_LENGTHS = ("-1", "+5", "0x10", "1e3", "", " ", "18446744073709551616", "9" * 400, "5, 5", "5, 6", "²", "1_0", "0")
+LENGTHS = ("-1", "+5", "0x10", "1e3", "", " ", "18446744073709551616", "9" * 400, "5, 5", "5, 6", "²", "1_0", "0")
 _CODINGS = ("chunked, chunked", "identity", "gzip, chunked", "chunked;a=b", "Chunked ", "xchunked", "chunked, x", "")
-_CHUNKS = (
+CHUNKS = (
     b"-1\r\n",
     b"0x5\r\n",
     b"5 \r\n",
@@ -132,7 +132,7 @@ def framed(chooser: random.Random, content: bytes, odd: float) -> tuple[list[str
         headers, payload = [f"Content-Length: {len(content)}"], content
     match chooser.random():
         case draw if draw < odd / 4:
-            headers = [f"Content-Length: {chooser.choice(_LENGTHS)}"]
+            headers = [f"Content-Length: {chooser.choice(LENGTHS)}"]
         case draw if draw < odd / 2:
             headers = [f"Transfer-Encoding: {chooser.choice(_CODINGS)}"]
         case draw if draw < odd * 3 / 4:
@@ -152,5 +152,5 @@ def _chunked(chooser: random.Random, content: bytes, odd: float) -> bytes:
         parts.append(b"%x%s\r\n%s\r\n" % (len(part), extension, part))
         at += size
     if parts and chooser.random() < odd:
-        parts.insert(chooser.randrange(len(parts)), chooser.choice(_CHUNKS))
+        parts.insert(chooser.randrange(len(parts)), chooser.choice(CHUNKS))
     return b"".join(parts) + chooser.choice((b"0\r\n\r\n", b"0\r\n\r\n", b"0\r\nX: trailer\r\n\r\n", b"0\r\n"))

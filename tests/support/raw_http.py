@@ -55,7 +55,7 @@ def read_answer(peer: socket.socket) -> Answer | None:
             return None
         received += chunk
     lines, _, body = received.partition(b"\r\n\r\n")
-    status, headers = _read_head(lines)
+    status, headers = read_head(lines)
     while len(body) < int(headers["content-length"]):
         chunk = _receive(peer)
         if not chunk:
@@ -80,7 +80,7 @@ def split_answers(received: bytes, *, bodiless: Collection[int] = ()) -> list[An
         end = received.find(b"\r\n\r\n", at) + 4
         if end < 4:
             raise ValueError(f"half a head: {received[at:]!r}")
-        status, headers = _read_head(received[at : end - 4])
+        status, headers = read_head(received[at : end - 4])
         has_body = status >= 200 and len(answers) not in bodiless
         after = end + (int(headers["content-length"]) if has_body else 0)
         if after > len(received):
@@ -127,7 +127,7 @@ def is_closed(peer: socket.socket) -> bool:
 
 
 @functools.lru_cache  # within a second equal answers have equal heads
-def _read_head(lines: bytes) -> tuple[int, dict[str, str]]:
+def read_head(lines: bytes) -> tuple[int, dict[str, str]]:
     status, *fields = lines.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     return int(status.split()[1]), headers
