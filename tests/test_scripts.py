@@ -123,3 +123,9 @@ def test_the_versions_are_those_that_the_package_names() -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
     versions = [name.rpartition(" ")[2] for name in named if re.search(r":: 3\.\d+$", name)]
     assert preferred.split() == versions[::-1]
+
+
+def test_the_paths_that_ci_names_are_there() -> None:
+    named = re.findall(r"\btests/[\w./]+", (ROOT / ".ci" / "run").read_text())
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).exists()] == []
