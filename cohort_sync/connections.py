@@ -1,7 +1,7 @@
 """Which account is connected to which Heap environment: the only place with Redis commands for connections.
 
 Keys, in one slot: `cg:{connections}:by-account` (hash, account to the JSON of its latest record),
-`cg:{connections}:by-id-token` (hash, keyed hash of the id token to the account; made anew with each change),
+`published.connections.BY_ID_TOKEN` (hash, keyed hash of the id token to the account; made anew with each change),
 `cg:{connections}:version` (text, another one with each change).
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cohort_sync.connection_records import ConnectionRecord, in_force, new_record_id, newer, record_from
 from cohort_sync.sealing import UnsealError
 from foundation.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from published.connections import BY_ID_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _VERSION = "cg:{connections}:version"
 _BY_ACCOUNT = "cg:{connections}:by-account"
-_BY_ID_TOKEN = "cg:{connections}:by-id-token"  # noqa: S105 - a key of the store
 
 _ATTEMPTS = 50
 
@@ -145,7 +145,7 @@ class Connections:
     async def account_of(self, id_token: str) -> str | None:
         """The account that Heap means by `id_token`; None when no connection has it."""
         tag = self._sealer.tag("id token", id_token)
-        account: bytes | None = await self._store.execute_command("HGET", _BY_ID_TOKEN, tag)
+        account: bytes | None = await self._store.execute_command("HGET", BY_ID_TOKEN, tag)
         return account.decode() if account else None
 
     async def account_of_push(self, id_token: str | None, *, default: str, complete: Callable[[], bool]) -> str:
@@ -192,7 +192,7 @@ class Connections:
             for account, record in in_force(known | changed).items():
                 # A tag made with another key would never be asked for.
                 arguments += [record.id_token_tag, account]
-            keys = (_VERSION, _BY_ACCOUNT, _BY_ID_TOKEN)
+            keys = (_VERSION, _BY_ACCOUNT, BY_ID_TOKEN)
             if await self._store.execute_command("EVAL", _WRITE, len(keys), *keys, *arguments):
                 self._seen = True
                 return

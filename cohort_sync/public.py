@@ -15,6 +15,7 @@ from cohort_sync.webhook_description import REFUSALS, WEBHOOK
 from foundation.body_deadline import BodyDeadline
 from foundation.errors import CohortGatewayError, UnavailableError
 from foundation.no_store import NoStore
+from foundation.query_bound import QueryBound
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers
 
@@ -46,6 +47,7 @@ def create_public_app(receiver: Receiver) -> FastAPI:
         redirect_slashes=False,  # the address would be made from the Host header, which is anybody's
         lifespan=lifespan,
     )
+    app.add_middleware(QueryBound)
     install_error_handlers(app)
     for kind in STORE_ERRORS:
         app.add_exception_handler(kind, _store_away)

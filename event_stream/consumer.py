@@ -32,7 +32,7 @@ class Consumer:
         self._looked = 0.0
 
     async def take(self, count: int) -> list[Record]:
-        """Up to `count` events, those that somebody died with first."""
+        """Up to `count` events, those that somebody died with first; fewer where they are large."""
         now = time.monotonic()
         looks = self._place != _FROM_THE_START or now - self._looked > self.claim_after / 3
         if looks:

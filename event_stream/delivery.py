@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from event_stream.isolation import Isolation
 from event_stream.patience import any_of, until_told
+from event_stream.scripts import MOST_BYTES
 from event_stream.spells import Spell
 from foundation.background import keep_running
 from foundation.pauses import Pauses
@@ -37,6 +38,8 @@ _LAST_SECONDS = 0.5  # for what is under way when the delivery ends
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _TRIES_TOGETHER = 4  # of a batch, before its events are tried apart
 _LONGEST_WISH = 600.0  # seconds that whoever takes the events may ask us to wait
+_TAKEN_AT_ONCE = 200
+_MOST_BYTES = 1024 * 1024  # of the events that are sent at once: more would hold up everybody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +137,13 @@ class Delivery:
 
     async def _take_all(self) -> None:
         while True:
-            room = min(self._most_in_hand - len(self._in_hand), self.most_at_once)
+            room = min(self._most_in_hand - len(self._in_hand), self.most_at_once, _TAKEN_AT_ONCE)
             taken = await until_told(partial(self._consumer.take, room)) if room > 0 else []
             for record in taken:
                 if record.id not in self._in_hand:  # else: taken over from ourselves, after a long standstill
                     self._in_hand.add(record.id)
                     self._put(record)
-            if len(taken) < room or not room:
+            if not taken or (len(taken) < room and sum(len(record.body) for record in taken) < MOST_BYTES):
                 await asyncio.sleep(min(_IDLE_SECONDS, self.linger))
 
     def _put(self, record: Record) -> None:
@@ -148,17 +151,17 @@ class Delivery:
         if lane is None:
             lane = self._lanes[record.to] = _Lane()
             lane.task = asyncio.create_task(self._empty(record.to, lane))
-        lane.waiting.append(record)
-        if len(lane.waiting) >= self.most_at_once:
+        lane.put(record)
+        if self._is_much(lane):
             lane.has_many.set()
 
     async def _empty(self, place: str, lane: _Lane) -> None:
         """Deliver what is in a lane until nothing is."""
         try:
             while lane.waiting and not self._is_stopping.is_set():
-                if len(lane.waiting) < self.most_at_once:
+                if not self._is_much(lane):
                     await any_of(self.linger, lane.has_many, self._is_stopping)
-                some = [lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting)))]
+                some = lane.next(self.most_at_once)
                 lane.has_many.clear()
                 try:
                     await self._deliver(place, lane, some)
@@ -168,6 +171,10 @@ class Delivery:
         finally:
             del self._lanes[place]
             self._at_fault.discard(place)
+
+    def _is_much(self, lane: _Lane) -> bool:
+        """Whether more would not go with it."""
+        return len(lane.waiting) >= self.most_at_once or lane.bytes >= _MOST_BYTES
 
     async def _deliver(self, place: str, lane: _Lane, records: Sequence[Record]) -> None:
         """In order. What is refused is halved until those are found that are to blame."""
@@ -213,7 +220,7 @@ class Delivery:
         pauses = Pauses(_FIRST_PAUSE, self._longest_pause)
         while len(apart) and not self._is_stopping.is_set():
             if apart.wants_company:
-                apart.add(lane.waiting.popleft() for _ in range(min(self.most_at_once, len(lane.waiting))))
+                apart.add(lane.next(self.most_at_once))
             part = apart.next()
             verdict = await self._send_once(place, part)
             if isinstance(verdict, Delivered):
@@ -297,4 +304,19 @@ class _Lane:
 
     def __init__(self) -> None:
         self.waiting: deque[Record] = deque()
+        self.bytes = 0
         self.has_many = asyncio.Event()
+
+    def put(self, record: Record) -> None:
+        self.waiting.append(record)
+        self.bytes += len(record.body)
+
+    def next(self, most: int) -> list[Record]:
+        """The first ones, one at least, no more than go at once."""
+        some: list[Record] = []
+        size = 0
+        while self.waiting and len(some) < most and size < _MOST_BYTES:
+            some.append(self.waiting.popleft())
+            size += len(some[-1].body)
+        self.bytes -= size
+        return some

@@ -50,9 +50,28 @@ if known > 0 then redis.call('HINCRBY', KEYS[2], 'known', known) end
 return told
 """
 
+# Of the events in one answer, about: a larger one would hold up whoever reads it.
+MOST_BYTES = 256 * 1024
+
+# Entries for one answer. The last field of an entry is its event.
+_KEEP = f"""
+local found, bytes = {{}}, 0
+local function room(count) return bytes < {MOST_BYTES} and math.min(8, count - #found) or 0 end
+local function keep(rows)
+  for _, row in ipairs(rows) do
+    if row and row[2] then
+      table.insert(found, row)
+      bytes = bytes + #row[2][#row[2]]
+    end
+  end
+end
+"""
+
 # KEYS entries. ARGV: group, consumer, how many, milliseconds after which others' events are taken over (0: not now),
 # where to look for these. Gives the place to look at next, and the events.
-TAKE = """
+TAKE = (
+    _KEEP
+    + """
 local function ask(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
@@ -61,20 +80,23 @@ local function ask(...)
   end
   return reply
 end
-local count, found, place = tonumber(ARGV[3]), {}, ARGV[5]
-if ARGV[4] ~= '0' then
-  local claimed = ask('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4], place, 'COUNT', count)
+local count, place, turns = tonumber(ARGV[3]), ARGV[5], ARGV[4] == '0' and 0 or math.ceil(tonumber(ARGV[3]) / 8)
+while turns > 0 and room(count) > 0 do
+  local claimed = ask('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4], place, 'COUNT', room(count))
   if claimed.err then return claimed end
   place = claimed[1]
-  for _, entry in ipairs(claimed[2]) do if entry and entry[2] then table.insert(found, entry) end end
+  keep(claimed[2])
+  turns = place == '0-0' and 0 or turns - 1
 end
-if #found < count then
-  local fresh = ask('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count - #found, 'STREAMS', KEYS[1], '>')
+while room(count) > 0 do
+  local fresh = ask('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room(count), 'STREAMS', KEYS[1], '>')
   if fresh and fresh.err then return fresh end
-  if fresh then for _, entry in ipairs(fresh[1][2]) do table.insert(found, entry) end end
+  if not fresh then break end
+  keep(fresh[1][2])
 end
 return {place, found}
 """
+)
 
 # KEYS entries, counts. ARGV: group, ids. Gives how many were still waiting: others were finished by somebody else.
 FINISH = """
@@ -181,8 +203,20 @@ if act == 'purge' and total > 0 then redis.call('HINCRBY', KEYS[2], 'purged', to
 return {looked, next_id, full, told}
 """
 
-# KEYS of any stream. ARGV: the id to begin at, how many. Gives the entries.
-LOOK = "return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])"
+# KEYS of any stream. ARGV: the id to begin at, how many. Gives entries, none behind the last one.
+LOOK = (
+    _KEEP
+    + """
+local count, place = tonumber(ARGV[2]), ARGV[1]
+while room(count) > 0 do
+  local rows = redis.call('XRANGE', KEYS[1], place, '+', 'COUNT', room(count))
+  if #rows == 0 then break end
+  keep(rows)
+  place = '(' .. rows[#rows][1]
+end
+return found
+"""
+)
 
 # KEYS entries. ARGV: ids. Gives for each whether it is there.
 PRESENT = """

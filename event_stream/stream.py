@@ -96,20 +96,24 @@ class Stream:
         It can be tried again when no answer came. Nothing is stored behind an event that finds no room.
         """
         told: list[Appended] = []
-        for start in range(0, len(events), _AT_A_TIME):
+        while len(told) < len(events):
             if told and told[-1] is Appended.NO_ROOM:
                 told += [Appended.NO_ROOM] * (len(events) - len(told))
                 break
             names = [self.entries, self._counts]
             arguments: list[str | bytes | int] = [self.most]
-            for (to, body), mark in events[start : start + _AT_A_TIME]:
+            size = 0
+            for (to, body), mark in events[len(told) : len(told) + _AT_A_TIME]:
                 names += sets_of(self.name, mark)
                 arguments += [to, body, mark.value, 2 * mark.seconds]
+                size += len(body)
+                if size >= scripts.MOST_BYTES:
+                    break
             told += map(Appended, await run_script(self.store, scripts.APPEND_NEW, names, arguments))
         return told
 
     async def read(self, after: bytes, count: int) -> list[Record]:
-        """Up to `count` events behind the id `after` (empty: from the first one on), without a group.
+        """Up to `count` events behind the id `after` (empty: from the first one on), without a group; none: the end.
 
         For a stream that one reader at a time delivers, who finishes them.
         """
@@ -225,7 +229,7 @@ class Stream:
                 await delete(found)
                 erased += len(found)
             tell(len(rows))
-            if len(rows) < _AT_A_TIME:
+            if not rows:
                 return erased
             place = f"({rows[-1][0].decode()}"
 

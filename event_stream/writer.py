@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of one step: the store does nothing else meanwhile, and 500 events take it a millisecond.
-_MOST_AT_ONCE = 500
-_MOST_BYTES_AT_ONCE = 1024 * 1024
+# Of one step: the store does nothing else meanwhile, nor do we while we put it together.
+MOST_AT_ONCE = 200
+MOST_BYTES_AT_ONCE = 256 * 1024
 _OVERHEAD = 300  # bytes that an event takes in memory beside its body
 _LAST_SECONDS = 0.3  # for what is in memory when the writer ends
 
@@ -153,7 +153,7 @@ class Writer:
         size = 0
         for item in self._waiting:
             size += len(item[0].body)
-            if some and (len(some) == _MOST_AT_ONCE or size > _MOST_BYTES_AT_ONCE):
+            if some and (len(some) == MOST_AT_ONCE or size > MOST_BYTES_AT_ONCE):
                 break
             some.append(item)
         return some

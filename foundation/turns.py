@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator
+
+_SLICE_SECONDS = 0.001
+
+_T = TypeVar("_T")
 
 
 class Turns:
@@ -25,3 +30,26 @@ class Turns:
         async with self._lock:
             yield
             await asyncio.sleep(0)
+
+    async def drive(self, steps: Generator[None, None, _T]) -> _T:
+        """Run `steps`, each of them short, to their end; what they return.
+
+        The first slice runs at once: most work is done with it.
+        """
+        try:
+            _run(steps)
+            while True:
+                async with self.slice():
+                    _run(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+
+def _run(steps: Generator[None, None, _T]) -> None:
+    """As many as a slice has time for. Raises `StopIteration` at the end."""
+    until = time.perf_counter() + _SLICE_SECONDS
+    while True:
+        next(steps)
+        if time.perf_counter() > until:
+            return

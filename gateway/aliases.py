@@ -28,11 +28,12 @@ from gateway.decisions_description import error_responses
 from gateway.readings import read_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from attribute_lists.lines import Lines
     from foundation.request_bodies import BodyReader
     from gateway.flag_settings import ServedSettings
+    from gateway.known_accounts import KnownAccounts
     from gateway.lookup_health import Note
     from gateway.metrics import Metrics
     from gateway.visitors import Visitors
@@ -140,15 +141,13 @@ class Aliases:
         return self._lines.execute(_KEYS[0], "EVAL", script, *keys, str(self._half), *arguments)
 
 
-async def forget_aliases(store: Any, accounts: Iterable[str], person: str) -> int:
-    """Remove every alias that is `person` or stands for them; how many. Raises the store's errors."""
-    owners = set(accounts)
+async def forget_aliases(store: Any, person: str) -> int:
+    """Remove every alias that is `person` or stands for them, of any account; how many. Raises the store's errors."""
     removed = 0
     for key in _KEYS:
         gone = []
         async for name, user in store.hscan_iter(key, count=_AT_ONCE):
-            account, _, alias = name.decode().partition(":")
-            if account in owners and person in (alias, user.decode()):
+            if person in (name.decode().partition(":")[2], user.decode()):
                 gone.append(name)
         for start in range(0, len(gone), _AT_ONCE):
             removed += await store.hdel(key, *gone[start : start + _AT_ONCE])
@@ -161,9 +160,18 @@ class _SetAlias(msgspec.Struct, rename="camel"):
 
 
 def aliases_router(
-    aliases: Aliases, served: ServedSettings, visitors: Visitors, bodies: BodyReader, *, default_account: str | None
+    aliases: Aliases,
+    served: ServedSettings,
+    accounts: KnownAccounts,
+    visitors: Visitors,
+    bodies: BodyReader,
+    *,
+    default_account: str | None,
 ) -> APIRouter:
-    """`visitors` learns of the users, whom an SDK with aliases asks about before each of its decisions."""
+    """`visitors` learns of the users, whom an SDK with aliases asks about before each of its decisions.
+
+    An account that is not among `accounts` has no aliases, and gets none.
+    """
     router = APIRouter()
 
     def account_of(account: str | None, sdk_key: str | None) -> str:
@@ -180,6 +188,8 @@ def aliases_router(
         if user == alias:
             raise BadRequestError("aliasId: it is the userId; give another id of the same user", reason="bad_request")
         account = account_of(request.query_params.get("accountId"), request.query_params.get("sdkKey"))
+        if not await accounts.has(account):
+            return _json({"isAliasSet": False})
         visitors.learn(account, user)
         return _json({"isAliasSet": await aliases.put(account, alias, user)})
 
@@ -189,10 +199,12 @@ def aliases_router(
             raise BadRequestError(f"userId: give 1 to {_MOST_ASKED} ids", reason="bad_request")
         account = account_of(*whose)
         texts = [_checked("userId", text) for readings in asked for text in readings]
-        user_of = dict(zip(texts, await aliases.users_of(account, texts), strict=True))
+        is_known = await accounts.has(account)
+        users = await aliases.users_of(account, texts) if is_known else texts
+        user_of = dict(zip(texts, users, strict=True))
         # An SDK looks for its own id in the answer, so what comes back is the reading that is known here, if one is.
         known = [next((text for text in readings if user_of[text] != text), readings[0]) for readings in asked]
-        for alias in known:
+        for alias in known if is_known else ():
             visitors.learn(account, user_of[alias])
         return _json([{"aliasId": alias, "userId": user_of[alias]} for alias in known])
 

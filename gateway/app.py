@@ -13,7 +13,9 @@ from attribute_lists.membership import Membership
 from foundation.body_deadline import BodyDeadline
 from foundation.crew import Crew
 from foundation.no_store import REVALIDATED_HEADER, NoStore
+from foundation.query_bound import QueryBound
 from foundation.store import connect, describe_store, embedded_socket
+from foundation.turns import Turns
 from foundation.web import health_router, install_error_handlers, operations_router
 from gateway.aliases import Aliases, aliases_router
 from gateway.bodies import Bodies
@@ -25,9 +27,10 @@ from gateway.event_queue import EventQueue
 from gateway.events import Events, events_router, takers
 from gateway.exposures import Exposures
 from gateway.flag_settings import POLLED, polled_settings, settings_router
+from gateway.known_accounts import KnownAccounts
 from gateway.lookup_health import LookupHealth
 from gateway.metrics import Metrics
-from gateway.parts import Geography, served_settings
+from gateway.parts import Geography, configured_ids, served_settings
 from gateway.publishing import Publishing
 from gateway.readiness import Phase, Readiness
 from gateway.shortcuts import Shortcut, Shortcuts
@@ -65,12 +68,22 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     checks = Checks(membership, served, default_account=settings.account_id)
     metrics.count_checks(checks.counts)
     queue = EventQueue(settings, store, metrics.event_fates) if settings.forwards_events else None
-    exposures = Exposures(store, metrics, most=settings.events_waiting) if settings.exports_exposures else None
+    turns = Turns()
+    exposures = Exposures(store, metrics, turns, most=settings.events_waiting) if settings.exports_exposures else None
     visitors = Visitors(store, remember=settings.visitors_remembered)
     bodies = Bodies(settings.body_memory)
     metrics.watch(bodies.memory)
+    accounts = KnownAccounts(configured_ids(settings), served, store, deadline=_DEADLINE)
     events = Events(
-        metrics, served, visitors, queue, exposures, bodies=bodies.events, default_account=settings.account_id
+        metrics,
+        served,
+        accounts,
+        visitors,
+        queue,
+        exposures,
+        turns,
+        bodies=bodies.events,
+        default_account=settings.account_id,
     )
     readiness = Readiness(membership, served, lookups, crew, [part for part in (queue, exposures) if part is not None])
     geography = Geography(settings, crew)
@@ -83,6 +96,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         intake=events,
         visitors=visitors,
         bodies=bodies.decisions,
+        turns=turns,
         store=store,
         metrics=metrics,
     )
@@ -120,19 +134,14 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         },
         takers=takers(events) | ({GET_FLAG: deciding.get_flag} if settings.decision_required else {}),
     )
-    app.add_middleware(BodyDeadline, seconds=settings.body_seconds, setting="BODY_SECONDS")
-    if settings.exports_exposures:
-        app.add_middleware(Wishes)
-    if settings.cors_config_required:
-        allow_browsers(app, settings.cors_origins)
-    app.add_middleware(NoStore)
+    _add_middleware(app, settings)
     app.include_router(health_router())
     app.include_router(operations_router(metrics.scraped, readiness))
     routers = [
         check_router(checks),
         settings_router(served),
         user_details_router(details),
-        aliases_router(aliases, served, visitors, bodies.aliases, default_account=settings.account_id),
+        aliases_router(aliases, served, accounts, visitors, bodies.aliases, default_account=settings.account_id),
         events_router(events),
     ]
     if settings.decision_required:
@@ -144,6 +153,17 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
     deciding.mount(app)
     app.state.checks, app.state.metrics = checks, metrics
     return app
+
+
+def _add_middleware(app: FastAPI, settings: GatewaySettings) -> None:
+    """What stands in front of every route; the last one is the outermost."""
+    app.add_middleware(BodyDeadline, seconds=settings.body_seconds, setting="BODY_SECONDS")
+    app.add_middleware(QueryBound)
+    if settings.exports_exposures:
+        app.add_middleware(Wishes)
+    if settings.cors_config_required:
+        allow_browsers(app, settings.cors_origins)
+    app.add_middleware(NoStore)
 
 
 def _running(part: EventQueue | Exposures | None) -> AbstractAsyncContextManager[None]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from attribute_lists.membership import question_of
 from attribute_lists.states import State
+from foundation.query_bound import whole_query
 from gateway.readings import read_question
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def check_router(checks: Checks) -> APIRouter:
     router = APIRouter()
 
     async def check_attribute(request: Request) -> Response:
-        state = await checks.answer(request.scope["query_string"])
+        state = await checks.answer(whole_query(request.scope))
         return Response(body_of(state), headers={"X-Membership": state}, media_type=CONTENT_TYPE)
 
     router.add_api_route(

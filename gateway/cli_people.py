@@ -9,7 +9,7 @@ import typer
 
 from foundation.command_line import progress, with_store
 from foundation.settings import load_settings
-from gateway.erasing import erase_person, known_accounts
+from gateway.erasing import erase_person
 from gateway.event_queue import event_stream
 from gateway.settings import GatewaySettings
 from published.exposures import exposure_stream
@@ -26,9 +26,6 @@ def erase(
             metavar="ID", help="the user's id; asked for where left out, which keeps it out of your shell's history"
         ),
     ] = None,
-    accounts: Annotated[
-        list[str] | None, typer.Option("--account", help="besides the accounts of the settings; again for several")
-    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="don't ask")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of text")] = False,
 ) -> None:
@@ -37,7 +34,6 @@ def erase(
     Lists are cohort-sync's: `cohort-sync erase` takes the person out of them.
     """
     settings = load_settings(GatewaySettings)
-    concerned = known_accounts(settings) | set(accounts or ())
     who = person or typer.prompt("id")
     if not yes:
         typer.confirm("delete everything that the gateway keeps of this person? This can't be undone", abort=True)
@@ -46,7 +42,7 @@ def erase(
         streams = event_stream(store, settings), exposure_stream(store)
         now = [await stream.status() for stream in streams]
         with progress("looking at events", sum(one.waiting + one.dead for one in now)) as tell:
-            return await erase_person(store, settings, concerned, who, tell)
+            return await erase_person(store, settings, who, tell)
 
     erased = with_store(settings, ask)
     if as_json:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from foundation.request_bodies import BodyReader
     from foundation.store import Store
+    from foundation.turns import Turns
     from gateway.check import Checks
     from gateway.decisions import Describe
     from gateway.decisions_events import Intake
@@ -51,6 +52,7 @@ class DecisionsPart:
         intake: Intake,
         visitors: Visitors,
         bodies: BodyReader,
+        turns: Turns,
         store: Store,
         metrics: Metrics,
     ) -> None:
@@ -62,6 +64,7 @@ class DecisionsPart:
             Sender(intake),
             visitors,
             bodies,
+            turns,
         )
         self._token = _token(settings)
         ofrep = Ofrep(decisions, ApiKeys(settings.ofrep_api_keys), bulk_exposures=settings.ofrep_bulk_exposures)

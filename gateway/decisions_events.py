@@ -16,7 +16,7 @@ from fme_client.evaluation.events import (
 from gateway.decisions_requests import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from fme_client.evaluation import Context, Decision, Settings
 
@@ -27,8 +27,8 @@ VERSION = "0.1.0"
 class Intake(Protocol):
     """Where events go. It takes them within the time that an answer has, and never raises."""
 
-    async def take(self, account: str, sdk_key: str, user: str, bodies: Sequence[bytes]) -> None:
-        """`bodies`: each the JSON of one event about `user` (an id) as `/events/t` takes it."""
+    async def take(self, account: str, sdk_key: str, user: str, bodies: Iterable[bytes]) -> None:
+        """`bodies`: each the JSON of one event about `user` (an id) as `/events/t` takes it, written when asked for."""
 
 
 class Sender:
@@ -41,13 +41,10 @@ class Sender:
         self, settings: Settings, sdk_key: str | None, context: Context, decisions: Iterable[Decision]
     ) -> None:
         """The user got variations: one event each."""
-        writer, attributes = _Writer(settings, sdk_key, context), attributes_shown(context)
-        bodies = [
-            writer.event(VARIATION_SHOWN, of_exposure(exposure), attributes)
-            for decision in decisions
-            for exposure in decision.exposures
-        ]
-        if bodies:
+        shown = [exposure for decision in decisions for exposure in decision.exposures]
+        if shown:
+            writer, attributes = _Writer(settings, sdk_key, context), attributes_shown(context)
+            bodies = (writer.event(VARIATION_SHOWN, of_exposure(exposure), attributes) for exposure in shown)
             await self._intake.take(settings.account_id, writer.sdk_key, context.id, bodies)
 
     async def tracked(

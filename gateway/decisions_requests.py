@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from fme_client.evaluation import Context
-from foundation.errors import BadRequestError
+from foundation.errors import BadRequestError, TooLargeError
 from foundation.json import no_json, utf8
+from foundation.json_outline import has_more_values
 from gateway.addresses import bare_address
 
+if TYPE_CHECKING:
+    from foundation.turns import Turns
+
 MAX_FLAGS = 1000
+MAX_VALUES = 20_000  # in a body: making more of them would hold up everybody else
+_SMALL = 64 * 1024  # bytes; no more than about so many values fit
+
+_CURE = "send fewer variables"
 
 HALF_PAIR = b"\\ud"
 
@@ -90,10 +98,10 @@ class Attribute(User, rename="camel"):
 _Asked = TypeVar("_Asked", bound=User)
 
 
-def read(body: bytes, kind: type[_Asked]) -> _Asked:
-    """What `body` asks. Raises `BadRequestError`, which names what is missing or wrong."""
+async def read(body: bytes, kind: type[_Asked], turns: Turns) -> _Asked:
+    """What `body` asks. Raises `BadRequestError`, which names what is missing or wrong, and `TooLargeError`."""
     try:
-        asked = msgspec.convert(parse_json(body), kind)
+        asked = msgspec.convert(await read_json(body, turns), kind)
     except msgspec.ValidationError as error:
         raise BadRequestError(f"the body has a wrong field: {error}", reason="bad_field") from None
     except ValueError as error:
@@ -105,6 +113,13 @@ def read(body: bytes, kind: type[_Asked]) -> _Asked:
     if not is_text(asked.user):
         raise BadRequestError("userId: holds half a surrogate pair, and so is no Unicode text", reason="bad_field")
     return asked
+
+
+async def read_json(body: bytes, turns: Turns) -> Any:
+    """The value of `body`. Raises `ValueError` for what is no JSON, and `TooLargeError`."""
+    if len(body) > _SMALL and await turns.drive(has_more_values(body, MAX_VALUES)):
+        raise TooLargeError(f"the body holds more than {MAX_VALUES} values; {_CURE}")
+    return parse_json(body)
 
 
 def parse_json(body: bytes) -> Any:

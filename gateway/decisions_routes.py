@@ -15,6 +15,7 @@ from gateway.ofrep_answers import catalogue
 if TYPE_CHECKING:
     from fme_client.evaluation import Decision, Settings
     from foundation.request_bodies import BodyReader
+    from foundation.turns import Turns
     from gateway.decisions import Asking, Decider
     from gateway.decisions_events import Sender
     from gateway.decisions_settings import DecisionSettings
@@ -32,6 +33,7 @@ class Decisions:
     sender: Sender
     visitors: Visitors
     bodies: BodyReader
+    turns: Turns
 
     async def begin(self, account: str | None, sdk_key: str | None) -> tuple[Settings, Asking]:
         """Raises `UnavailableError` without settings, `BadRequestError` for an account that is not ours."""
@@ -41,7 +43,7 @@ class Decisions:
     async def get_flag(self, request: Request) -> Response:
         """What is answered to `GET_FLAG`. Raises `CohortGatewayError`."""
         with self.bodies.body_of(request) as body:
-            asked = read(await body.content(), FlagQuestion)
+            asked = await read(await body.content(), FlagQuestion, self.turns)
             account, sdk_key = whose(request)
             settings, asking = await self.begin(account, sdk_key)
             context, key = asked.context(), str(asked.feature_key)
@@ -68,7 +70,7 @@ def decisions_router(decisions: Decisions) -> APIRouter:
     )
     async def get_flags(request: Request) -> Response:
         with decisions.bodies.body_of(request) as body:
-            asked = read(await body.content(), FlagsQuestion)
+            asked = await read(await body.content(), FlagsQuestion, decisions.turns)
             account, sdk_key = whose(request)
             settings, asking = await decisions.begin(account, sdk_key)
             keys = catalogue(settings).flags if asked.feature_keys is None else asked.feature_keys
@@ -83,7 +85,7 @@ def decisions_router(decisions: Decisions) -> APIRouter:
     @router.post("/trackEvent", summary="A user did something", response_model=None, **described(Tracked, TRACKED))
     async def track_event(request: Request) -> Response:
         with decisions.bodies.body_of(request) as body:
-            asked = read(await body.content(), Tracked)
+            asked = await read(await body.content(), Tracked, decisions.turns)
             account, sdk_key = whose(request)
             settings, _ = await decisions.begin(account, sdk_key)
             name, context = str(asked.event_name), asked.context()
@@ -102,7 +104,7 @@ def decisions_router(decisions: Decisions) -> APIRouter:
     )
     async def set_attribute(request: Request) -> Response:
         with decisions.bodies.body_of(request) as body:
-            asked = read(await body.content(), Attribute)
+            asked = await read(await body.content(), Attribute, decisions.turns)
             account, sdk_key = whose(request)
             settings, _ = await decisions.begin(account, sdk_key)
             context = asked.context()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
+from foundation.errors import TooLargeError
 from foundation.json import utf8
+from foundation.json_outline import Items, outline
 from gateway.decisions_requests import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
+
+LARGEST_EVENT = 64 * 1024  # bytes; VWO's own have one or two thousand
+MOST_EVENTS = 20_000  # of a batch; VWO takes 5,000
+_LONGEST_USER_ID = 1024  # characters
+_LONGEST_TEXT_OF_ID, _LONGEST_HEADER = 6 * _LONGEST_USER_ID + 2, 12 * _LONGEST_USER_ID  # bytes, each character escaped
 
 
 class SdkEvent(NamedTuple):
@@ -36,18 +44,8 @@ class _Event(msgspec.Struct):
     d: _Data
 
 
-class _Batch(msgspec.Struct):
-    ev: list[msgspec.Raw]
-    users: Any = None
-
-
-class _ParsedBatch(msgspec.Struct):
-    ev: list[Any]
-    users: Any = None
-
-
 _decode_event = msgspec.json.Decoder(_Event).decode
-_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 _LONGEST_TEXT = 255  # characters of an attribute that may be a user's id: Heap takes no longer identity
 _MOST_TEXTS = 50  # attributes that are looked at
@@ -57,8 +55,10 @@ _OF_SDKS = frozenset(("vwo_fs_environment", "ip"))  # attributes that SDKs add
 def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
     """`beside`: the visitor's `visitor_ua` and `visitor_ip`, where a request tells them beside its body.
 
-    A batch has no place for these but the event itself. Raises `ValueError`.
+    A batch has no place for these but the event itself. Raises `ValueError`, and `TooLargeError` for one that would
+    not be kept.
     """
+    _check_size(body)
     body = utf8(body)  # a mark has no place within a batch
     try:
         body.decode()  # what the decoder skips may hold anything, and a batch would be refused for it
@@ -71,6 +71,7 @@ def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
             whole = parse_json(body)
             whole["d"] |= missing
             body = _encode(whole)
+            _check_size(body)
     except RecursionError as error:
         raise ValueError("too many levels") from error
     return SdkEvent(data.event.name, body)
@@ -79,31 +80,29 @@ def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
 class Batch(NamedTuple):
     """The JSON of each event, and the ids of users that our own client sends beside them (docs/events.md)."""
 
-    parts: list[bytes]
+    parts: Items
     users: list[str]
 
 
-def read_batch(body: bytes) -> Batch:
-    """Raises `ValueError`."""
-    body = utf8(body)
-    try:
-        batch: _Batch | _ParsedBatch
-        try:
-            batch = _decode_batch(body)
-            parts = [bytes(raw) for raw in batch.ev]
-        except msgspec.DecodeError:
-            batch = msgspec.convert(parse_json(body), _ParsedBatch)
-            parts = [_encode(part) for part in batch.ev]
-    except RecursionError as error:
-        raise ValueError("too many levels") from error
-    users = batch.users if isinstance(batch.users, list) else []
-    return Batch(parts, [user for user in users if isinstance(user, str)])
+def read_batch(body: bytes) -> Generator[None, None, Batch]:
+    """In short steps. Raises `ValueError`, and `TooLargeError` for more than `MOST_EVENTS`, or as many users."""
+    fields = yield from outline(utf8(body), ("ev", "users"), most=MOST_EVENTS)
+    parts = fields.get("ev") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or parts is None:
+        raise ValueError("it has no list of events")
+    users = []
+    for text in fields.get("users") or ():
+        if len(text) <= _LONGEST_TEXT_OF_ID:
+            with contextlib.suppress(ValueError):
+                users.append(_decode_text(text))
+        yield
+    return Batch(parts, users)
 
 
 def user_in(header: str | None) -> list[str]:
     """The id in the header `X-User-Id`, percent-encoded UTF-8, where there is one."""
     try:
-        return [unquote(header, errors="strict")] if header else []
+        return [unquote(header, errors="strict")] if header and len(header) <= _LONGEST_HEADER else []
     except UnicodeDecodeError:
         return []
 
@@ -138,6 +137,11 @@ def sdk_key_in(body: bytes) -> str:
         return ""
     key = props.get("vwo_envKey") if isinstance(props, dict) else None
     return key if isinstance(key, str) else ""
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > LARGEST_EVENT:
+        raise TooLargeError(f"an event has more than {LARGEST_EVENT} bytes")
 
 
 def _encode(value: Any) -> bytes:

@@ -28,6 +28,10 @@ def place_of(account: str, sdk_key: str) -> str:
     return f"{account}/{sdk_key}"
 
 
+def account_of(place: str) -> str:
+    return place.partition("/")[0]
+
+
 class Vwo:
     """VWO at `base`, a URL without a path; `patience`: seconds for which it may be silent. `aclose` ends it."""
 

@@ -19,7 +19,8 @@ _COUNTED = {
     "dead_dropped": "Dead letters that had to go for newer ones",
 }
 _COUNTED_BY_REASON = {
-    "dropped": "Events lost, by reason: stream_full, buffer_full, stopped, too_large, unreadable, internal",
+    "dropped": "Events lost, by reason: stream_full, buffer_full, stopped, too_large, unreadable, unknown_account, "
+    "internal",
     "retried": "Events that VWO did not take and that are sent again, counted each time, by reason",
     "dead": "Events that became dead letters, by reason",
 }

@@ -8,30 +8,33 @@ than one place for them.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
 from attribute_lists.names import is_account
 from event_stream.stream import Event
-from event_stream.writer import Fate
+from event_stream.writer import MOST_AT_ONCE, MOST_BYTES_AT_ONCE, Fate
 from fme_client.evaluation.events import VARIATION_SHOWN
-from foundation.errors import BadRequestError, CohortGatewayError
+from foundation.errors import BadRequestError, CohortGatewayError, TooLargeError
 from gateway.accounts import is_sdk_key
 from gateway.event_bodies import SdkEvent, read_batch, read_event, sdk_key_in, user_in
-from gateway.event_forwarding import place_of
+from gateway.event_forwarding import account_of, place_of
+from gateway.exposures import Beside
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 
     from foundation.request_bodies import BodyReader
+    from foundation.turns import Turns
     from gateway.event_queue import EventQueue
     from gateway.exposures import Exposures
     from gateway.flag_settings import ServedSettings
+    from gateway.known_accounts import KnownAccounts
     from gateway.metrics import Metrics
     from gateway.visitors import Visitors
 
-LARGEST_EVENT = 64 * 1024  # bytes; VWO's own have one or two thousand
 
 COUNTED, DROPPED, UNREADABLE = "counted", "dropped", "unreadable"
 _FROM_WORST = (DROPPED, Fate.BUFFERED, Fate.STORED, COUNTED)
@@ -48,7 +51,6 @@ KNOWN_EVENTS = frozenset(
     )
 )
 
-_A_TURN = 200  # events that are read in one turn of the event loop
 _UNKNOWN = ("", "undefined")  # what SDKs write where they have nothing
 
 _OPENAPI: dict[str, Any] = {
@@ -64,19 +66,31 @@ _OPENAPI: dict[str, Any] = {
 }
 
 
+@dataclass(slots=True)
+class _Some:
+    """Events that leave in one write, each with its name. `is_one_lost`: before they were put together."""
+
+    events: list[tuple[str, Event]] = field(default_factory=list)
+    is_one_lost: bool = False
+    are_last: bool = False
+
+
 class Events:
     """Reads events and puts them into `queue`, exposures also into `exposures`; without these they are just counted.
 
-    `visitors` learns of the users whose ids come beside events.
+    Those of an account that is not among `accounts` go nowhere. `visitors` learns of the users whose ids come beside
+    events. Whatever arrives is read in `turns`.
     """
 
     def __init__(
         self,
         metrics: Metrics,
         served: ServedSettings,
+        accounts: KnownAccounts,
         visitors: Visitors,
         queue: EventQueue | None,
-        exposures: Exposures | None = None,
+        exposures: Exposures | None,
+        turns: Turns,
         *,
         bodies: BodyReader,
         default_account: str | None,
@@ -85,18 +99,17 @@ class Events:
         self._requests = metrics.event_requests
         self._count = metrics.event_fates
         self._served = served
+        self._accounts = accounts
         self._visitors = visitors
         self._queue = queue
         self._exposures = exposures
         self._bodies = bodies
+        self._turns = turns
         self._default_account = default_account
 
-    async def take(self, account: str, sdk_key: str, user: str, bodies: Sequence[bytes]) -> None:
+    async def take(self, account: str, sdk_key: str, user: str, bodies: Iterable[bytes]) -> None:
         """Events of our own making about one user, each as `/events/t` takes it. It never raises for a sick store."""
-        events = [read_event(body, {}) for body in bodies]
-        for name, _ in events:
-            self._note(name)
-        await self._put(events, account, sdk_key, [user])
+        await self._take(map(self._read, bodies), account, sdk_key, [user])
 
     async def take_request(self, request: Request, take: Callable[[Request, bytes], Awaitable[str]]) -> str:
         """What `take` says of the body, or what became of a request whose body can't be had."""
@@ -111,56 +124,96 @@ class Events:
         """What became of the event."""
         try:
             event = read_event(body, _beside(request))
+        except TooLargeError:
+            self._requests.labels("counted").inc()
+            self._count("dropped", 1, "too_large")
+            return DROPPED
         except ValueError:
             self._requests.labels("bad_json").inc()
             return UNREADABLE
         self._requests.labels("counted").inc()
         self._note(event.name)
-        return await self._put([event], *self._whose(request), user_in(request.headers.get("X-User-Id")))
+        return await self._take([event], *self._whose(request), user_in(request.headers.get("X-User-Id")))
 
     async def take_batch(self, request: Request, body: bytes) -> str:
         """What became of the events; `dropped` where any was."""
         try:
-            parts, users = read_batch(body)
+            parts, users = await self._turns.drive(read_batch(body))
+        except TooLargeError as error:
+            self._requests.labels(error.reason).inc()
+            return DROPPED
         except ValueError:
             self._requests.labels("bad_json").inc()
             return UNREADABLE
         self._requests.labels("counted").inc()
-        events = []
-        for number, part in enumerate(parts, start=1):
-            try:
-                event = read_event(part, {})
-            except ValueError:
-                self._count("dropped", 1, UNREADABLE)
-            else:
-                self._note(event.name)
-                events.append(event)
-            if number % _A_TURN == 0:
-                await asyncio.sleep(0)
-        fate = await self._put(events, *self._whose(request), users)
-        return fate if len(events) == len(parts) else DROPPED
+        return await self._take(map(self._read, parts), *self._whose(request), users)
 
-    async def _put(self, events: Sequence[SdkEvent], account: str, sdk_key: str, users: Sequence[str]) -> str:
-        """`users`: ids that came with them, of the users they are about."""
-        for user in users:
-            self._visitors.learn(self._owner(account, sdk_key), user)
-        if self._queue is None and self._exposures is None:
-            return COUNTED
-        kept = [event for event in events if len(event.body) <= LARGEST_EVENT]
-        if len(kept) < len(events):
-            self._count("dropped", len(events) - len(kept), "too_large")
-        found = [(event.name, self._addressed(event.body, account, sdk_key)) for event in kept]
+    def _read(self, part: bytes) -> SdkEvent | None:
+        """None: it was counted as lost."""
+        try:
+            event = read_event(part, {})
+        except (TooLargeError, ValueError) as error:
+            self._count("dropped", 1, error.reason if isinstance(error, TooLargeError) else UNREADABLE)
+            return None
+        self._note(event.name)
+        return event
+
+    async def _take(self, events: Iterable[SdkEvent | None], account: str, sdk_key: str, users: Sequence[str]) -> str:
+        """`events`: read one after the other, None for a lost one. `users`: ids that came with them."""
+        await self._learn(self._owner(account, sdk_key), users)
+        rest, beside, fates = iter(events), Beside(users), {COUNTED}
+        while True:
+            some = await self._turns.drive(self._gather(rest, account, sdk_key))
+            fates |= await self._put(some.events, beside)
+            if some.is_one_lost:
+                fates.add(DROPPED)
+            if some.are_last:
+                return min(fates, key=_FROM_WORST.index)
+
+    async def _learn(self, account: str, users: Sequence[str]) -> None:
+        """`users` are those whom events are about."""
+
+        def steps() -> Generator[None, None, None]:
+            for user in users:
+                self._visitors.learn(account, user)
+                yield
+
+        if users and await self._accounts.has(account):
+            await self._turns.drive(steps())
+
+    def _gather(self, rest: Iterator[SdkEvent | None], account: str, sdk_key: str) -> Generator[None, None, _Some]:
+        """The next events, with the places where they go, as many as leave in one write."""
+        some, size = _Some(), 0
+        for event in rest:
+            if event is None:
+                some.is_one_lost = True
+            elif self._queue is not None or self._exposures is not None:
+                some.events.append((event.name, self._addressed(event.body, account, sdk_key)))
+                size += len(event.body)
+            yield
+            if len(some.events) >= MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
+                return some
+        some.are_last = True
+        return some
+
+    async def _put(self, events: Sequence[tuple[str, Event]], beside: Beside) -> set[str]:
+        """What became of them."""
+        known = {place: await self._accounts.has(account_of(place)) for place in {event.to for _, event in events}}
+        wanted = [(name, event) for name, event in events if known[event.to]]
         writes: list[Awaitable[str]] = []
         if self._queue is not None:
-            writes.append(self._queue.put([event for _, event in found]))
-        shown = [event for name, event in found if name == VARIATION_SHOWN] if self._exposures is not None else []
+            writes.append(self._queue.put([event for _, event in wanted]))
+        shown = [event for name, event in wanted if name == VARIATION_SHOWN]
         if self._exposures is not None and shown:
-            writes.append(self._exposures.put(shown, users))
-        fates = [COUNTED, *await asyncio.gather(*writes)]
-        return min(fates, key=_FROM_WORST.index) if len(kept) == len(events) else DROPPED
+            writes.append(self._exposures.put(shown, beside))
+        fates = set(await asyncio.gather(*writes))
+        if len(wanted) < len(events):
+            self._count("dropped", len(events) - len(wanted), "unknown_account")
+            fates.add(DROPPED)
+        return fates
 
     def _addressed(self, body: bytes, account: str, sdk_key: str) -> Event:
-        """Where an event goes. One that tells it by nothing goes nowhere: it will be a dead letter."""
+        """Where an event goes. One that tells no SDK key goes nowhere: it will be a dead letter."""
         key = sdk_key or sdk_key_in(body)
         if not is_sdk_key(key):
             key = ""

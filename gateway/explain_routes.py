@@ -68,7 +68,7 @@ def explain_router(decisions: Decisions) -> APIRouter:
     )
     async def explain_flag(request: Request) -> Response:
         with decisions.bodies.body_of(request) as body:
-            asked = read(await body.content(), FlagQuestion)
+            asked = await read(await body.content(), FlagQuestion, decisions.turns)
             settings, asking = await decisions.begin(*whose(request))
             key = str(asked.feature_key)
             if key not in settings.features:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING
@@ -16,24 +15,43 @@ from fme_client.identity import get_uuid
 from foundation.errors import BadRequestError
 from gateway.decisions_requests import HALF_PAIR, parse_json, to_json
 from gateway.event_bodies import visitor_in
+from gateway.event_forwarding import account_of
 from gateway.event_queue import PATIENCE, RECENT_SECONDS
 from published.exposures import Shown, close_shown, exposure_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Generator, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from event_stream.writer import Fate
     from foundation.store import Store
+    from foundation.turns import Turns
     from gateway.metrics import Metrics
 
-_A_TURN = 200  # exposures that are written down in one turn of the event loop
+
+class Beside:
+    """Users whose ids came with exposures, by their visitor ids."""
+
+    def __init__(self, users: Collection[str]) -> None:
+        self._users = users
+        self._known: dict[str, dict[str, str]] = {}
+
+    def of(self, account: str) -> Generator[None, None, dict[str, str]]:
+        """In short steps; they are worked out for each account once."""
+        known = self._known.get(account)
+        if known is None:
+            known = self._known[account] = {}
+            for pair in _by_visitor(account, self._users):
+                known.update([pair])
+                yield
+        return known
 
 
 class Exposures:
     """The stream's writer in this process. `most`: how many may wait there for heap-export."""
 
-    def __init__(self, store: Store, metrics: Metrics, *, most: int) -> None:
+    def __init__(self, store: Store, metrics: Metrics, turns: Turns, *, most: int) -> None:
+        self._turns = turns
         self._writer = Writer(exposure_stream(store, most=most), patience=PATIENCE, count=self._count)
         self._lost_at: float | None = None
         self._counters = {
@@ -56,18 +74,19 @@ class Exposures:
             multiprocess_mode="livesum",
         )
 
-    async def put(self, events: Sequence[Event], users: Collection[str]) -> Fate:
-        """Take exposures; `users` are ids that came with them. It never raises for a sick store."""
-        known: dict[str, dict[str, str]] = {}
-        shown = []
-        for number, event in enumerate(events, start=1):
-            account = event.to.partition("/")[0]
-            if account not in known:
-                known[account] = dict(_by_visitor(account, users))
-            shown.append(Event(event.to, _shown(event.body, account, known[account])))
-            if number % _A_TURN == 0:
-                await asyncio.sleep(0)
-        fate = await self._writer.write(shown)
+    async def put(self, events: Sequence[Event], beside: Beside) -> Fate:
+        """Take exposures. It never raises for a sick store."""
+
+        def steps() -> Generator[None, None, list[Event]]:
+            shown = []
+            for event in events:
+                account = account_of(event.to)
+                known = yield from beside.of(account)
+                shown.append(Event(event.to, _shown(event.body, account, known)))
+                yield
+            return shown
+
+        fate = await self._writer.write(await self._turns.drive(steps()))
         self._in_memory.set(self._writer.waiting)
         return fate
 

@@ -15,6 +15,7 @@ from foundation.json import utf8
 from foundation.no_store import CACHE_CONTROL, REVALIDATED
 from gateway import large_json
 from gateway.decisions_description import error_responses
+from published.campaigns import id_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ class _Shape(msgspec.Struct, rename="camel"):
     features: list[msgspec.Raw] | dict[str, msgspec.Raw]
     campaigns: list[msgspec.Raw] | dict[str, msgspec.Raw]
     sdk_key: str | None = None
+    usage_stats_account_id: Any = None
 
 
 _shape_of = msgspec.json.Decoder(_Shape).decode
@@ -55,11 +57,20 @@ _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 @dataclass(frozen=True, slots=True)
 class FlagSettings:
-    """Settings of one environment; `body` is what SDKs get. Newer ones are another object."""
+    """Settings of one environment; `body` is what SDKs get. Newer ones are another object.
+
+    `usage_account`: where SDKs send statistics of their use, if that is told.
+    """
 
     account: str
     sdk_key: str | None
     body: bytes
+    usage_account: str | None = None
+
+    @property
+    def accounts(self) -> list[str]:
+        """Those that SDKs with these settings send events of."""
+        return [self.account] if self.usage_account is None else [self.account, self.usage_account]
 
 
 def parse_flag_settings(raw: bytes) -> FlagSettings:
@@ -85,7 +96,8 @@ def parse_flag_settings(raw: bytes) -> FlagSettings:
         raise BadSettingsError("accountId is no account id; it must be the number of a VWO account")
     # SDKs would put it in front of the paths that they ask us for.
     fields.pop("collectionPrefix", None)
-    return FlagSettings(account, shape.sdk_key, msgspec.json.encode(fields))
+    usage_account = id_text(shape.usage_stats_account_id) or None
+    return FlagSettings(account, shape.sdk_key, msgspec.json.encode(fields), usage_account)
 
 
 class ServedSettings(ABC):

@@ -56,7 +56,7 @@ class Metrics:
         self.event_requests = Counter(
             "cohort_gateway_event_requests",
             "Requests that carried events, by outcome: counted, bad_json, bad_encoding, unsupported_encoding, "
-            "too_large, cut_short, too_slow, busy (BODY_MEMORY)",
+            "too_large, too_many, cut_short, too_slow, busy (BODY_MEMORY)",
             ["outcome"],
             registry=self.registry,
         )

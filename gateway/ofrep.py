@@ -88,7 +88,7 @@ class Ofrep:
 
     async def _begin(self, request: Request, body: Body) -> tuple[str | None, Context, Settings, Asking]:
         sdk_key = self._keys.sdk_key_for(request)
-        context = read_context(await body.content())
+        context = await read_context(await body.content(), self._decisions.turns)
         settings, asking = await self._decisions.begin(None, sdk_key)
         self._decisions.visitors.learn(settings.account_id, context.id)
         return sdk_key, context, settings, asking

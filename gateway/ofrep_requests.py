@@ -9,12 +9,14 @@ from fme_client.evaluation import Context
 from foundation.errors import BadRequestError, CohortGatewayError, ConfigurationError, UnauthorizedError
 from foundation.json import no_json
 from gateway.addresses import bare_address
-from gateway.decisions_requests import is_text, parse_json
+from gateway.decisions_requests import is_text, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import Request
+
+    from foundation.turns import Turns
 
 PARSE_ERROR = "PARSE_ERROR"
 TARGETING_KEY_MISSING = "TARGETING_KEY_MISSING"
@@ -81,13 +83,13 @@ def _given(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
 
 
-def read_context(body: bytes) -> Context:
-    """Whom an evaluation is for. Raises `OfrepError`, which names the field.
+async def read_context(body: bytes, turns: Turns) -> Context:
+    """Whom an evaluation is for. Raises `OfrepError`, which names the field, and `TooLargeError`.
 
     `targetingKey` is the user's id, `userAgent` and `ipAddress` are what they say, all else are custom variables.
     """
     try:
-        document = parse_json(body)
+        document = await read_json(body, turns)
     except ValueError as error:
         message = f'the body is {no_json(error)}; send {{"context": {{"targetingKey": "..."}}}}'
         raise OfrepError(400, PARSE_ERROR, message) from None

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def configured_ids(settings: GatewaySettings) -> set[str]:
+    """The accounts that the environment names. Raises `ConfigurationError`."""
+    accounts = configured_accounts(settings.account_id, settings.sdk_key, settings.accounts_file)
+    return {account.id for account in accounts} | ({settings.account_id} if settings.account_id else set())
+
+
 def served_settings(settings: GatewaySettings, store: Store, metrics: Metrics, crew: Crew) -> ServedSettings:
     """What SDKs start with: from the file, else from VWO. Raises `ConfigurationError`."""
     accounts = []

@@ -82,7 +82,7 @@ class Ahead:
             rows = await until_told(partial(self._stream.read, self._place, _AT_A_TIME))
             for row in rows:
                 self._put(row)
-            if len(rows) < _AT_A_TIME:
+            if not rows:
                 break
 
     def first(self, most: int, most_bytes: int, *, but_of: Container[str]) -> list[Waiting]:

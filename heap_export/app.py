@@ -11,6 +11,7 @@ from foundation.body_deadline import BodyDeadline
 from foundation.errors import UnavailableError
 from foundation.guarded_http import Guard, guarded_protocol
 from foundation.no_store import NoStore
+from foundation.query_bound import QueryBound
 from foundation.serving import Listener
 from foundation.store import STORE_ERRORS
 from foundation.web import error_response, health_router, install_error_handlers, operations_router
@@ -57,6 +58,7 @@ def _public(exporter: Exporter) -> FastAPI:
         redirect_slashes=False,  # the address would be made from the Host header, which is anybody's
     )
     _install_limits(app, exporter)
+    app.add_middleware(QueryBound)
     for router in (health_router(), generic_router(exporter), statsig_router(exporter)):
         app.include_router(router)
     return app

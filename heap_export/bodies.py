@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from foundation.errors import BadRequestError
 from foundation.json import no_json, utf8
+from foundation.json_outline import Items, outline
+from heap_export.records import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+MOST_RECORDS = 10_000  # of a request
+LARGEST_RECORD = 64 * 1024  # bytes, as an event of VWO
 
 
-def read_json(body: bytes) -> Any:
-    """Raises `BadRequestError`."""
-    try:
-        return msgspec.json.decode(utf8(body))
-    except (ValueError, RecursionError) as error:  # whose own text may quote the body
-        raise BadRequestError(f"the body is {no_json(error)}; send JSON", reason="bad_json") from None
+def items_of(body: bytes, *names: str) -> Generator[None, None, tuple[Items | list[bytes], bool]]:
+    """What a body brings, as JSON texts: a bare array's items, those under one of `names`, or itself; whether itself.
 
-
-def items_of(parsed: Any, *names: str) -> tuple[list[Any], bool]:
-    """What a body brings: a bare array, the array under one of `names`, or itself; whether it is a single one.
-
-    Raises `BadRequestError`.
+    In short steps. Raises `BadRequestError`, and `TooLargeError` for too many.
     """
-    if isinstance(parsed, list):
-        return parsed, False
-    if not isinstance(parsed, dict):
+    try:
+        found = yield from outline(utf8(body), names, most=MOST_RECORDS)
+    except ValueError as error:
+        raise BadRequestError(f"the body is {no_json(error)}; send JSON", reason="bad_json") from None
+    if found is None:
         raise BadRequestError("the body must be an object or an array of objects", reason="bad_shape")
+    if isinstance(found, Items):
+        return found, False
     for name in names:
-        if name in parsed:
-            if not isinstance(parsed[name], list):
+        if name in found:
+            items = found[name]
+            if items is None:
                 raise BadRequestError(f"{name}: must be an array", reason="bad_shape")
-            return parsed[name], False
-    return [parsed], True
+            return items, False
+    return [body], True
+
+
+def read_item(text: bytes) -> Any:
+    """Raises `RefusedError`."""
+    if len(text) > LARGEST_RECORD:
+        raise RefusedError(f"it has more than {LARGEST_RECORD} bytes; send fewer properties", reason="too_large")
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):  # the error's own text may quote the body
+        raise RefusedError("it must be JSON", reason="bad_json") from None

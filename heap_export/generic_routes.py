@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from foundation.bearer import one_wanted
 from foundation.errors import BadRequestError
 from heap_export import keys
 from heap_export.batches import Batches
-from heap_export.bodies import items_of, read_json
 from heap_export.generic import event_of, exposure_of
 from heap_export.records import Source
 
@@ -32,16 +30,17 @@ def generic_router(exporter: Exporter) -> APIRouter:
 
     @router.post("/events/", include_in_schema=False)
     @router.post("/events")
-    async def post_events(request: Request, integration: str | None = None) -> dict[str, Any]:
+    async def post_events(request: Request, integration: str | None = None) -> Response:
         with exporter.answering("events"):
             await wanted(request)
             with exporter.bodies.body_of(request) as body:
-                keys.check_signature(request.headers.get(keys.SIGNATURE), await body.receive(), secrets)
+                signature = request.headers.get(keys.SIGNATURE)
+                await exporter.intake.turns.drive(keys.check_signature(signature, await body.receive(), secrets))
                 return await _take(events, await body.content(), ("batch", "events"), integration)
 
     @router.post("/exposures/", include_in_schema=False)
     @router.post("/exposures")
-    async def post_exposures(request: Request, integration: str | None = None) -> dict[str, Any]:
+    async def post_exposures(request: Request, integration: str | None = None) -> Response:
         with exporter.answering("exposures"):
             await wanted(request)
             with exporter.bodies.body_of(request) as body:
@@ -50,9 +49,8 @@ def generic_router(exporter: Exporter) -> APIRouter:
     return router
 
 
-async def _take(batches: Batches, content: bytes, names: tuple[str, ...], integration: str | None) -> dict[str, Any]:
-    items, single = items_of(read_json(content), *names)
-    report = await batches.take(items, integration=integration)
-    if single and report.refused:
+async def _take(batches: Batches, body: bytes, names: tuple[str, ...], integration: str | None) -> Response:
+    report, is_single = await batches.take(body, names, integration=integration)
+    if is_single and report.refused:
         raise BadRequestError(report.refused[0]["error"], reason=report.refused[0]["reason"])
-    return asdict(report)
+    return report.response()

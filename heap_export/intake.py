@@ -12,17 +12,19 @@ from event_stream.stream import Appended
 from foundation.errors import UnavailableError
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
+from foundation.turns import Turns
 from heap_export.payloads import parcel_of
 from heap_export.records import RefusedError, checked
 from heap_export.streams import stream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from event_stream.stream import Stream
     from foundation.store import Store
     from heap_export.integrations import Integration, Integrations
     from heap_export.metrics import Metrics
+    from heap_export.payloads import Addressed
     from heap_export.records import Record
     from heap_export.settings import HeapExportSettings
 
@@ -48,6 +50,8 @@ class Taken:
 
 
 class Intake:
+    """`turns`: for what is done with a request's worth of records before they come here, too."""
+
     def __init__(
         self, store: Store, settings: HeapExportSettings, integrations: Integrations, metrics: Metrics
     ) -> None:
@@ -56,6 +60,7 @@ class Intake:
         self._integrations = integrations
         self._metrics = metrics
         self._streams: dict[str, Stream] = {}
+        self.turns = Turns()
 
     async def take(self, records: Sequence[Record], *, integration: str | None = None) -> list[Taken]:
         """Store `records` for the integration of that name, else for all that want them; what became of each.
@@ -75,13 +80,7 @@ class Intake:
                 reason="no_integration",
             )
         taken: list[Taken] = []
-        valid: list[tuple[int, Record]] = []
-        for number, record in enumerate(records):
-            try:
-                valid.append((number, checked(record)))
-                taken.append(Taken(Fate.UNWANTED))
-            except RefusedError as error:
-                taken.append(Taken(Fate.REFUSED, str(error), error.reason))
+        valid = await self.turns.drive(_check(records, taken))
         received = time.time()
         for target in targets:
             for number, fate in await self._store_for(target, valid, received):
@@ -94,11 +93,7 @@ class Intake:
     async def _store_for(
         self, target: Integration, records: Sequence[tuple[int, Record]], received: float
     ) -> list[tuple[int, Fate]]:
-        parcels = [
-            (number, parcel)
-            for number, record in records
-            if target.takes(record.source) and (parcel := parcel_of(record, target, received=received))
-        ]
+        parcels = await self.turns.drive(_pack(records, target, received))
         if not parcels:
             return []
         try:
@@ -117,6 +112,31 @@ class Intake:
         if stream is None:
             stream = self._streams[app_id] = stream_of(app_id, self._store, self._settings)
         return stream
+
+
+def _check(records: Iterable[Record], taken: list[Taken]) -> Generator[None, None, list[tuple[int, Record]]]:
+    """The valid ones, by their places; what became of each so far is put into `taken`."""
+    valid = []
+    for number, record in enumerate(records):
+        try:
+            valid.append((number, checked(record)))
+            taken.append(Taken(Fate.UNWANTED))
+        except RefusedError as error:
+            taken.append(Taken(Fate.REFUSED, str(error), error.reason))
+        yield
+    return valid
+
+
+def _pack(
+    records: Iterable[tuple[int, Record]], target: Integration, received: float
+) -> Generator[None, None, list[tuple[int, Addressed]]]:
+    """Those that `target` wants."""
+    parcels = []
+    for number, record in records:
+        if target.takes(record.source) and (parcel := parcel_of(record, target, received=received)):
+            parcels.append((number, parcel))
+        yield
+    return parcels
 
 
 def _store_away() -> UnavailableError:

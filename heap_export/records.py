@@ -21,7 +21,10 @@ Value = str | int | float
 
 MOST_TEXT = 1023  # characters of a name or a text
 MOST_IDENTITY = 255
+MOST_PROPERTIES = 1000
 _YEAR_3000 = 32_503_680_000
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 # Heap takes these for one person each and merges everybody into it, for good.
 _NOBODY = frozenset(("", "undefined", "null", "user"))
@@ -127,6 +130,8 @@ def checked_properties(values: Any, name: str, *, of_user: bool = False) -> dict
         return {}
     if not isinstance(values, dict):
         raise RefusedError(f"{name}: must be an object", reason="bad_properties")
+    if len(values) > MOST_PROPERTIES:
+        raise RefusedError(f"{name}: has more than {MOST_PROPERTIES} of them", reason="many_properties")
     found = {}
     for key, value in values.items():
         if value is None:
@@ -150,12 +155,22 @@ def _checked_value(value: Any, name: str) -> Value:
             raise RefusedError(f"{name}: must be a finite number", reason="bad_value")
         return value
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = value if isinstance(value, str) else _beginning_of_json(value)
     except (TypeError, ValueError, RecursionError):
         raise RefusedError(f"{name}: must be a text, a number, true or false", reason="bad_value") from None
     if len(text) > MOST_TEXT:
         raise RefusedError(f"{name}: has more than {MOST_TEXT} characters", reason="long_value")
     return _whole(text, name)
+
+
+def _beginning_of_json(value: Any) -> str:
+    """All of it, where it is no longer than a text may be: the rest would be made in vain."""
+    text = ""
+    for piece in _encoder.iterencode(value):
+        text += piece
+        if len(text) > MOST_TEXT:
+            break
+    return text
 
 
 def _whole(text: str, name: str) -> str:

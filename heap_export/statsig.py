@@ -19,7 +19,7 @@ from heap_export.keys import is_signed
 from heap_export.records import Exposure, PlainEvent, Record, RefusedError, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 SIGNATURE = "X-Statsig-Signature"
 TIMESTAMP = "X-Statsig-Request-Timestamp"
@@ -36,10 +36,10 @@ _GATE_VALUES: Mapping[Any, bool] = {"true": True, "false": False, True: True, Fa
 
 def check_signature(
     signature: str | None, timestamp: str | None, body: bytes, secrets: Sequence[str], *, tolerance: float
-) -> None:
+) -> Generator[None, None, None]:
     """The headers `X-Statsig-Signature` and `X-Statsig-Request-Timestamp` (ms); `tolerance` in seconds.
 
-    Raises `BadRequestError` for headers that are missing or have another form, and `ForbiddenError`.
+    In short steps. Raises `BadRequestError` for headers that are missing or have another form, and `ForbiddenError`.
     """
     for name, header in ((SIGNATURE, signature), (TIMESTAMP, timestamp)):
         if header is None:
@@ -50,7 +50,7 @@ def check_signature(
         raise BadRequestError(
             f"{SIGNATURE}: expected v0=<hex>, and {TIMESTAMP} in milliseconds", reason="malformed_signature"
         )
-    if not is_signed(claimed, f"{_VERSION}:{moment}:".encode() + body, secrets):
+    if not (yield from is_signed(claimed, f"{_VERSION}:{moment}:".encode(), body, secrets)):
         raise ForbiddenError("Invalid signature", reason="bad_signature")
     age = time.time() - int(moment) / 1000
     if age > tolerance:

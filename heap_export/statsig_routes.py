@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from foundation.errors import ForbiddenError
 from heap_export import statsig
 from heap_export.batches import Batches
-from heap_export.bodies import items_of, read_json
 from heap_export.keys import several
 from heap_export.records import Source
 
@@ -30,29 +29,31 @@ def statsig_router(exporter: Exporter) -> APIRouter:
 
     @router.post("/webhooks/statsig/", include_in_schema=False)
     @router.post("/webhooks/statsig")
-    async def statsig_webhook(request: Request, integration: str | None = None) -> dict[str, Any]:
+    async def statsig_webhook(request: Request, integration: str | None = None) -> Response:
         with exporter.answering("statsig"), exporter.bodies.body_of(request) as body:
             raw = await body.receive()
             code = statsig.verification_code(raw)
             if code is not None:
-                return {"verification_code": code}
-            _check(request, raw)
-            items, _ = items_of(read_json(await body.content()), "data")
-            return asdict(await batches.take(items, integration=integration))
+                return JSONResponse({"verification_code": code})
+            await _check(request, raw)
+            report, _ = await batches.take(await body.content(), ("data",), integration=integration)
+            return report.response()
 
-    def _check(request: Request, body: bytes) -> None:
+    async def _check(request: Request, body: bytes) -> None:
         if not secrets:
             log.warning(
                 "a webhook of Statsig is refused: set STATSIG_WEBHOOK_SECRET to the signing secret that Statsig shows "
                 "with its integration"
             )
             raise ForbiddenError("this webhook is not set up", reason="not_set_up")
-        statsig.check_signature(
-            request.headers.get(statsig.SIGNATURE),
-            request.headers.get(statsig.TIMESTAMP),
-            body,
-            secrets,
-            tolerance=settings.statsig_timestamp_tolerance,
+        await exporter.intake.turns.drive(
+            statsig.check_signature(
+                request.headers.get(statsig.SIGNATURE),
+                request.headers.get(statsig.TIMESTAMP),
+                body,
+                secrets,
+                tolerance=settings.statsig_timestamp_tolerance,
+            )
         )
 
     return router

@@ -1,1 +1,1 @@
-"""What the gateway tells the other services through Redis. The gateway writes, they only read."""
+"""What one service tells the others through Redis: one writes, they only read."""

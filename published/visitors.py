@@ -6,6 +6,7 @@ half of what may be remembered. Who is met again moves to the new one, so those 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from foundation.scripts import run_script
@@ -46,9 +47,9 @@ class VisitorMap:
 
     async def put(self, account: str, users: Mapping[str, str], *, most: int) -> None:
         """Remember `users` by their visitor ids. Of an account so many are kept, at the most."""
-        pairs = [(bytes.fromhex(visitor), user) for visitor, user in users.items()]
-        for start in range(0, len(pairs), _AT_ONCE):
-            arguments = [part for pair in pairs[start : start + _AT_ONCE] for part in pair]
+        rest = iter(users.items())
+        while some := list(islice(rest, _AT_ONCE)):
+            arguments = [part for visitor, user in some for part in (bytes.fromhex(visitor), user)]
             await run_script(self._store, _PUT, keys(account), [(most + 1) // 2, *arguments])
 
     async def users_of(self, account: str, visitors: Sequence[str]) -> list[str | None]:
@@ -62,6 +63,11 @@ class VisitorMap:
                 users = await self._store.execute_command("HMGET", key, *some)
                 found |= {field: user.decode() for field, user in zip(some, users, strict=True) if user is not None}
         return [found.get(field) for field in fields]
+
+    async def accounts(self) -> set[str]:
+        """Those that there is a map of, whoever wrote it."""
+        found = self._store.scan_iter(match="cg:visitors:{*}:*", count=_AT_ONCE)
+        return {key.decode().partition("{")[2].partition("}")[0] async for key in found}
 
     async def forget(self, account: str, visitor: str) -> bool:
         """Whether there was such a visitor, who is forgotten now."""

@@ -67,7 +67,7 @@ def test_events_are_counted_by_name_and_custom_ones_together(gateway: Program) -
 
 
 def test_what_can_t_be_read_is_taken_and_counted_as_bad(gateway: Program) -> None:
-    bodies = [b"", b"{", b"[]", b"null", b'{"d":{}}', b'{"d":{"event":{"name":7}}}', b"\xff", b"[" * 100_000]
+    bodies = [b"", b"{", b"[]", b"null", b'{"d":{}}', b'{"d":{"event":{"name":7}}}', b"\xff", b"[" * 50_000]
     for body in bodies:
         send(gateway, ONE, body)
         send(gateway, BATCH, body)

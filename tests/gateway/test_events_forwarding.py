@@ -80,12 +80,15 @@ def test_what_is_no_utf8_is_unreadable(gateway: Program, vwo: FakeVwo) -> None:
     assert not vwo.requests
 
 
-def test_each_environment_gets_its_own(gateway: Program, vwo: FakeVwo) -> None:
-    send(gateway, event(1), parameters={"a": "7", "env": "one"})
-    send(gateway, {"ev": [event(2)]}, BATCH, parameters={"a": "7"}, headers={"Authorization": "two"})
-    send(gateway, event(3), parameters={"a": "8"})  # the key stands in the event
-    send(gateway, event(4), parameters={"env": KEY})  # the account is that of the served settings
-    vwo.wait_for_events(4)
+def test_each_environment_gets_its_own(tmp_path: Path, store_url: str, vwo: FakeVwo) -> None:
+    accounts = [{"accountId": account, "open": True} for account in ("7", "8")]
+    (tmp_path / "accounts.json").write_text(json.dumps({"accounts": accounts}))
+    with processes.gateway(tmp_path, settings_for(vwo, store_url, ACCOUNTS_FILE="accounts.json")) as gateway:
+        send(gateway, event(1), parameters={"a": "7", "env": "one"})
+        send(gateway, {"ev": [event(2)]}, BATCH, parameters={"a": "7"}, headers={"Authorization": "two"})
+        send(gateway, event(3), parameters={"a": "8"})  # the key stands in the event
+        send(gateway, event(4), parameters={"env": KEY})  # the account is that of the served settings
+        vwo.wait_for_events(4)
     found = {(r.parameters["a"], r.parameters["env"]): event["d"]["msgId"] for r, event in vwo.taken}
     assert found == {("7", "one"): "m1", ("7", "two"): "m2", ("8", KEY): "m3", ("123456", KEY): "m4"}
 
@@ -164,15 +167,17 @@ def test_a_refusal_of_the_sdk_key_is_no_fault_of_an_event(
     assert KEY not in gateway.log()
 
 
-def test_an_event_that_tells_nobody_s_account_or_key_is_a_dead_letter(
+def test_an_event_that_tells_no_key_is_a_dead_letter_and_one_that_tells_no_account_is_none(
     tmp_path: Path, store_url: str, vwo: FakeVwo
 ) -> None:
     anonymous = {"d": {"event": {"name": "vwo_log"}}}
-    with processes.gateway(tmp_path, settings_for(vwo, store_url, SETTINGS_FILE="")) as program:
-        send(program, anonymous, parameters={})
-        send(program, anonymous, parameters={"a": "123456"})
-        until(lambda: metric(program, "events_dead_total") == 2)
-    assert status(tmp_path, vwo, store_url)["dead_by_reason"] == {"no_account": 1, "no_sdk_key": 1}
+    settings = settings_for(vwo, store_url, SETTINGS_FILE="")
+    with processes.gateway(tmp_path, settings) as program:
+        assert send(program, anonymous, parameters={}) == "dropped"
+    with processes.gateway(tmp_path, settings | {"ACCOUNT_ID": "123456"}) as program:
+        assert send(program, anonymous, parameters={"a": "123456"}) == "stored"
+        until(lambda: metric(program, "events_dead_total") == 1)
+    assert status(tmp_path, vwo, store_url)["dead_by_reason"] == {"no_sdk_key": 1}
     assert not vwo.requests
 
 
