@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 MOST_IN_FLIGHT = 20_000  # checks; more of them than a store answers within any deadline
 _SILENT_SECONDS = 1.0  # past its deadline, before a connection is given up
-_LAG_SECONDS = 0.02  # of our own, from which on the store gets another chance
+LAG_SECONDS = 0.02  # of our own, from which on the store gets another chance
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.4  # seconds between attempts to connect
 
 _TRACKING = pack("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cg:{")
@@ -307,7 +307,7 @@ class Line(asyncio.Protocol):
             self._drop()
             return
         if waiting is not None and now >= waiting.due:
-            if now - waiting.due > _LAG_SECONDS and not waiting.spared:
+            if now - waiting.due > LAG_SECONDS and not waiting.spared:
                 # We were late ourselves, and its answer may be here already, unread.
                 waiting.spared = True
                 self._timer = self._loop.call_later(0, self._look_again)

@@ -15,7 +15,7 @@ from redis.exceptions import (
 )
 
 from attribute_lists import keys
-from attribute_lists.line import Line
+from attribute_lists.line import LAG_SECONDS, Line
 from attribute_lists.states import State
 from foundation.connections import connection_to
 from foundation.store import STORE_ERRORS, look_again
@@ -110,12 +110,17 @@ class Lines:
         open a connection: if it were given up, the next one would begin anew, and none would ever get through.
         """
         look_again(self._store)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._deadline
         following = self._following.begin(self._store.execute_command(*command))
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await asyncio.shield(following)
-        finally:
-            self.look_again()
+        await asyncio.wait([following], timeout=self._deadline)
+        if not following.done() and loop.time() - due > LAG_SECONDS:
+            # We were late ourselves, and its answer may be here already, unread.
+            await asyncio.wait([following], timeout=self._deadline)
+        self.look_again()
+        if not following.done():
+            raise TimeoutError
+        return following.result()
 
     def look_again(self) -> None:
         """Lists may have moved: read anew which server has which, as far as redis-py knows it."""
