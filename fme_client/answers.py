@@ -29,7 +29,7 @@ _CHECK, _DETAILS = "/check-attribute", "/get-user-details"
 _CHECK_LIMIT, _DETAILS_LIMIT = 64, 64 * 1024  # bytes of an answer
 _DETAILS_SHARE = 0.5  # of the time that is left: what a list check needs must remain
 _AT_ONCE = 16  # questions of all calls that ask several
-_MOST_WORK = 1_000_000  # characters that one regular expression may look at, since it can't be stopped: some 20 ms
+_MOST_WORK = 1_000_000  # characters that one regular expression may look at, since it can't be stopped: some 30 ms
 _GRACE = 0.005  # seconds for a worker to tell that its deadline has passed
 _OK = 200
 

@@ -106,7 +106,7 @@ def _set(ranges: list[_Range], *, negated: bool = False) -> str:
 
 _WORD = _set(_CLASSES["w"])
 _EDGE = f"(?:(?<={_WORD})(?!{_WORD})|(?<!{_WORD})(?={_WORD}))"
-_EDGE_WORK = 4  # looks at characters, two for each way
+_EDGE_WORK = 40  # characters that could be looked at meanwhile
 
 
 class _Translator:
