@@ -161,6 +161,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_waiting()
         super().on_message_complete()
+        if not self.parser.should_keep_alive():
+            # A trailer may say so, too: the parser reads nothing behind it.
+            self._is_over = True
+            self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -221,7 +227,9 @@ class GuardedProtocol(HttpToolsProtocol):
             last = self.pipeline[0][0] if self.pipeline else current
             last.keep_alive = False
             return
-        if current is None or current.response_complete or not current.response_started:
+        is_answered = self._in_message and not self._in_head and self.cycle.response_complete  # before its body came
+        is_begun = current is not None and current.response_started and not current.response_complete
+        if not is_answered and not is_begun:
             self.transport.write(_answer(status, error, reason))
         self.transport.close()
 

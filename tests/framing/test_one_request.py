@@ -132,6 +132,26 @@ def test_a_refused_body_does_not_take_the_answer_of_the_request_before(port: Por
     assert [answer.status for answer in exchange(port, broken)] == [400]
 
 
+def test_a_request_that_was_answered_before_its_body_came_gets_no_second_answer(port: Port) -> None:
+    """However its body goes on."""
+    head = b"POST /nothing-here HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for rest in (b"zz\r\n", b"5\r\nhelloXX", b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\n: a\r\n\r\n"):
+        with connection(port.address) as peer:
+            peer.sendall(head)
+            first = read_answer(peer)
+            assert first is not None
+            assert first.status in (401, 404, 405)
+            with contextlib.suppress(ConnectionError):
+                peer.sendall(rest + LAST)
+            assert read_all(peer) == b""
+
+
+def test_what_a_trailer_ends_is_ended(port: Port) -> None:
+    sent = port.chunked(trailers=b"Connection: close\r\n") + port.post(body=HIDDEN) + LAST
+    for pieces in ([sent], cut(sent, 50)):
+        assert [answer.status for answer in exchange(port, *pieces)] == [200]
+
+
 def test_head_is_answered_as_get_without_a_body(port: Port) -> None:
     for path in {"/healthz", port.get}:
         head, get = (f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for method in ("HEAD", "GET"))
