@@ -133,6 +133,8 @@ class Transport:
                 verify=True,
             ) as response:
                 body = _read(response, limit)
+        except NetworkError:
+            raise
         except Exception as error:  # noqa: BLE001 - two libraries read here what a server may send, which is anything
             raise named(error) from None  # its text holds the URL, and that the user's data
         if response.headers.get(_WISH[0]) == _WISH[1]:

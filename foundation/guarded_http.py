@@ -135,7 +135,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self.scope["http_version"] = self.parser.get_http_version()
             return
         self._stop_waiting()
-        self._in_head = False
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise ValueError("too many pipelined requests")  # ends the parse: answered 400
         self.app = self._own_app
@@ -143,7 +142,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.guard.count("too_many_connections")
             self.app = _too_many_connections
         super().on_headers_complete()
-        if self._is_draining:
+        self._in_head = False
+        if self._is_draining or self.scope["http_version"] != "1.1":
             self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

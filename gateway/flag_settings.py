@@ -89,8 +89,9 @@ def parse_flag_settings(raw: bytes) -> FlagSettings:
     except (ValueError, RecursionError) as error:
         raise BadSettingsError(str(error)) from error
     for name, found in (("features", shape.features), ("campaigns", shape.campaigns)):
-        if isinstance(found, list) and not all(bytes(memoryview(one)[:1]) == b"{" for one in found):
-            raise BadSettingsError(f"{name} holds something that is no object")
+        for number, one in enumerate(found if isinstance(found, list) else ()):
+            if bytes(memoryview(one)[:1]) != b"{":
+                raise BadSettingsError(f"$.{name}[{number}]: it must be an object")
     account = str(shape.account_id)
     if not is_account(account):
         raise BadSettingsError("accountId is no account id; it must be the number of a VWO account")

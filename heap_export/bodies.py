@@ -24,7 +24,8 @@ def items_of(body: bytes, *names: str) -> Generator[None, None, tuple[Items | li
     In short steps. Raises `BadRequestError`, and `TooLargeError` for too many.
     """
     try:
-        found = yield from outline(utf8(body), names, most=MOST_RECORDS)
+        body = utf8(body)
+        found = yield from outline(body, names, most=MOST_RECORDS)
     except ValueError as error:
         raise BadRequestError(f"the body is {no_json(error)}; send JSON", reason="bad_json") from None
     if found is None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cohort_sync.signature import HEADER, sign
 from local_stack.sample_push import build_push
-from tests.support.processes import cohort_sync, gateway, heap_export, running_store
+from tests.support.heap import Heap
+from tests.support.processes import cohort_sync, gateway, heap_export, running_store, wait_until_recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +105,8 @@ def running_installation(directory: Path) -> Iterator[Installation]:
             cohort_sync(directory, shared | {"HEAP_WEBHOOK_SECRET": SECRET}) as receiver,
             heap_export(directory, shared | {"HEAP_APP_ID": "1", "EVENTS_API_KEY": KEY}) as exporter,
         ):
+            wait_until_recovered(receiver)
+            assert Heap(receiver.address, secret=SECRET).sync(["alice"]).status_code == 200
             yield Installation(asked, receiver, exporter)
             for program in (asked, receiver, exporter):
                 program.kill()

@@ -120,7 +120,7 @@ def test_an_announcement_alone_keeps_nobody_out(gateway: Program) -> None:
 
 
 def test_the_largest_body_has_room_when_it_is_alone(gateway: Program) -> None:
-    answer = http.post(gateway.address + ONE, content=EVENT.ljust(8 * MEBIBYTE))
+    answer = http.post(gateway.address + BATCH, content=(b'{"ev":[%b]}' % EVENT).ljust(8 * MEBIBYTE))
     assert answer.headers["X-Events"] == "counted"
 
 

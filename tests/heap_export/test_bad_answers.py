@@ -55,7 +55,7 @@ async def test_a_heap_that_drips_is_given_up(text: bytes) -> None:
     with bad_server(dripping(text, 0.01)) as address:
         heap = Heap(patience=0.5)
         told = await heap.send(Integration(name="trial", app_id="1", base=address), Call.TRACK, [b"{}"])
-        assert told.verdict == Again("timeout")
+        assert told.verdict == Again("timeout", because_of_some=True)
         await heap.aclose()
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 _BEGIN = b"HTTP/1.1 "
 _BODILESS = (204, 304)
-_SWITCHED, _FIRST_FINAL, _FIRST_REFUSAL, _NOT_FOUND, _FAILED = 101, 200, 300, 404, 500
+_SWITCHED, _FIRST_FINAL, _FIRST_REFUSAL, _FAILED = 101, 200, 300, 500
+_OF_TRAILERS = "credentials in trailers"  # an administration asks for them at addresses that are none, too
+_OF_THE_LAST = (401, 404)  # an administration asks for the token first
 
 _IS_OF_CREDENTIALS = re.compile(rb'"reason":"(unauthorized|(missing|malformed|bad)_signature)"')
 _IDLE_SECONDS = 4.0  # less than after which idle connections are closed
@@ -54,10 +56,13 @@ def failure(sent: Conversation, outcome: Outcome, marker: Marker) -> str:
         ),
         "more answers than requests": len(final) > len(sent.methods),
         "an answer after Connection: close": any(answer.headers.get("connection") == "close" for answer in final[:-1]),
-        "two answers to one request": sent.has_last and is_full and final[-1].status != _NOT_FOUND,
-        "right credentials are refused": any(
+        "two answers to one request": sent.has_last and is_full and final[-1].status not in _OF_THE_LAST,
+        "right credentials are refused": _OF_TRAILERS not in sent.names
+        and any(
             not is_unsigned and _IS_OF_CREDENTIALS.search(answer.body)
-            for is_unsigned, answer in zip(sent.unsigned, final, strict=False)
+            for is_unsigned, answer in zip(
+                sent.unsigned, final[:-1] if sent.has_last and is_full else final, strict=False
+            )
         ),
         SILENCE: sent.is_whole and outcome.idle >= _IDLE_SECONDS,
         "plain requests are not answered": sent.is_plain and not is_full,

@@ -26,4 +26,4 @@ def test_a_few_hundred_odd_requests(installed: Installation, port: Port) -> None
     tally = uvloop.run(PortFuzz(port, installed, seed=300, start=0, requests=300).run(lambda _: None))
     assert not tally.failures, tally.told()
     assert tally.requests >= 300
-    assert {"200", "400", "404"} <= tally.statuses.keys()
+    assert {"200", "400"} <= tally.statuses.keys()
