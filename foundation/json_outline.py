@@ -25,12 +25,13 @@ _LEVELS_AT_ONCE = 4  # of brackets, which one call passes over
 
 _BLANKS = re.compile(rb"[ \t\n\r]*+")
 _IN_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_TEXT = rb'"' + _IN_TEXT.pattern + rb'"'
-_WHOLE = rb'(?:[^"\[\]{}]++|' + _TEXT + rb")*+"  # texts and all that is no bracket
+# The first way is twice as fast, and does for texts without a `\"`.
+_TEXT = rb'"(?:[^"]*+(?<!\\)"|' + _IN_TEXT.pattern + rb'")'
+_WHOLE = _TEXT + rb'|[^"\[\]{}]++'  # a text, or what is no bracket
 for _ in range(_LEVELS_AT_ONCE):
-    _WHOLE = rb'(?:[^"\[\]{}]++|' + _TEXT + rb"|\[" + _WHOLE + rb"\]|\{" + _WHOLE + rb"\})*+"
-_TO_BRACKET = re.compile(_WHOLE, re.DOTALL)  # to one whose other half is not near
-_TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|' + _TEXT + rb")*+", re.DOTALL)
+    _WHOLE = _TEXT + rb'|[^"\[\]{}]++|\[(?:' + _WHOLE + rb")*+\]|\{(?:" + _WHOLE + rb")*+\}"
+_TO_BRACKET = re.compile(rb"(?:" + _WHOLE + rb")*+", re.DOTALL)  # to one whose other half is not near
+_TO_COMMA = re.compile(rb"(?:" + _TEXT + rb'|[^",\[\]{}]++)*+', re.DOTALL)
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
 _SCALAR = re.compile(rb"(?:true|false|null|" + _NUMBER + rb")")
 

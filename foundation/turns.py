@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
@@ -36,20 +37,24 @@ class Turns:
 
         The first slice runs at once: most work is done with it.
         """
-        try:
-            _run(steps)
-            while True:
-                async with self.slice():
-                    _run(steps)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
+        ended = _run(steps)
+        while ended is None:
+            async with self.slice():
+                ended = _run(steps)
+        return ended.value
 
 
-def _run(steps: Generator[None, None, _T]) -> None:
-    """As many as a slice has time for. Raises `StopIteration` at the end."""
+@dataclass(frozen=True, slots=True)
+class _End(Generic[_T]):
+    value: _T
+
+
+def _run(steps: Generator[None, None, _T]) -> _End[_T] | None:
+    """As many steps as a slice has time for; None before the last one."""
     until = time.perf_counter() + _SLICE_SECONDS
-    while True:
-        next(steps)
-        if time.perf_counter() > until:
-            return
+    try:
+        while time.perf_counter() < until:
+            next(steps)
+    except StopIteration as end:
+        return _End(end.value)
+    return None

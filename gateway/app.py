@@ -122,6 +122,7 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
                 yield
                 readiness.phase = Phase.DRAINING
         finally:
+            events.close()
             await store.aclose()
 
     app = FastAPI(title="Cohort Gateway", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)

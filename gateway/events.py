@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from attribute_lists.names import is_account
+from event_stream.spells import Spell
 from event_stream.stream import Event
 from event_stream.writer import MOST_AT_ONCE, MOST_BYTES_AT_ONCE, Fate
 from fme_client.evaluation.events import VARIATION_SHOWN
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 COUNTED, DROPPED, UNREADABLE = "counted", "dropped", "unreadable"
+_STRANGE = "unknown_account"
 _FROM_WORST = (DROPPED, Fate.BUFFERED, Fate.STORED, COUNTED)
 
 CUSTOM = "custom"
@@ -106,6 +108,7 @@ class Events:
         self._bodies = bodies
         self._turns = turns
         self._default_account = default_account
+        self._strange = Spell("events of accounts that nothing names (ACCOUNTS_FILE may) are dropped")
 
     async def take(self, account: str, sdk_key: str, user: str, bodies: Iterable[bytes]) -> None:
         """Events of our own making about one user, each as `/events/t` takes it. It never raises for a sick store."""
@@ -208,9 +211,14 @@ class Events:
             writes.append(self._exposures.put(shown, beside))
         fates = set(await asyncio.gather(*writes))
         if len(wanted) < len(events):
-            self._count("dropped", len(events) - len(wanted), "unknown_account")
+            self._count("dropped", len(events) - len(wanted), _STRANGE)
+            self._strange.add(len(events) - len(wanted), _STRANGE)
             fates.add(DROPPED)
         return fates
+
+    def close(self) -> None:
+        """Say what was not said yet."""
+        self._strange.close()
 
     def _addressed(self, body: bytes, account: str, sdk_key: str) -> Event:
         """Where an event goes. One that tells no SDK key goes nowhere: it will be a dead letter."""

@@ -115,6 +115,11 @@ def test_strangers_are_answered_in_the_shape_that_sdks_know(gateway: Deciding, s
     assert get_alias.json() == [{"aliasId": "alias-999", "userId": "alias-999"}]
     assert gateway.client.get("/readyz").json() == {"status": "ok"}  # nobody's events were lost
     assert store.xlen(keys.dead(NAME)) == 0
+    gateway.program.stop()
+    told = [line for line in gateway.program.lines if "events of accounts that nothing names" in line]
+    assert len(told) == 2
+    assert told[1].endswith("that is over; there were 4 unknown_account\n")
+    assert "999" not in "".join(told)
 
 
 def test_the_accounts_that_are_known_go_on(gateway: Deciding, store: redis_.Redis) -> None:
