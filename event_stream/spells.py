@@ -10,9 +10,13 @@ log = logging.getLogger(__name__)
 
 
 class Spell:
-    """One kind of trouble, which `what` names. It is over once nothing was added for `quiet` seconds, or at `close`."""
+    """One kind of trouble, which `what` names. It is over once nothing was added for `quiet` seconds, or at `close`.
 
-    def __init__(self, what: str, *, quiet: float = 30.0) -> None:
+    `level`: less than an error for what strangers may bring about.
+    """
+
+    def __init__(self, what: str, *, quiet: float = 30.0, level: int = logging.ERROR) -> None:
+        self._level = level
         self._what = what
         self._quiet = quiet
         self._numbers: Counter[str] = Counter()
@@ -23,7 +27,7 @@ class Spell:
         """It befell `number` more. The first of each reason is a line."""
         loop = asyncio.get_running_loop()
         if reason not in self._numbers:
-            log.error("%s: %s; how many is said when it is over", self._what, reason)
+            log.log(self._level, "%s: %s; how many is said when it is over", self._what, reason)
         self._numbers[reason] += number
         self._last = loop.time()
         if self._timer is None:
@@ -36,7 +40,7 @@ class Spell:
         self._timer.cancel()
         self._timer = None
         numbers = ", ".join(f"{number} {reason}" for reason, number in self._numbers.items())
-        log.error("%s: that is over; there were %s", self._what, numbers)
+        log.log(self._level, "%s: that is over; there were %s", self._what, numbers)
         self._numbers.clear()
 
     def _look(self) -> None:

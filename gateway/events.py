@@ -8,6 +8,7 @@ than one place for them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,9 @@ class Events:
         self._bodies = bodies
         self._turns = turns
         self._default_account = default_account
-        self._strange = Spell("events of accounts that nothing names (ACCOUNTS_FILE may) are dropped")
+        self._strange = Spell(
+            "events of accounts that nothing names (ACCOUNTS_FILE may) are dropped", level=logging.WARNING
+        )
 
     async def take(self, account: str, sdk_key: str, user: str, bodies: Iterable[bytes]) -> None:
         """Events of our own making about one user, each as `/events/t` takes it. It never raises for a sick store."""

@@ -143,6 +143,10 @@ def test_a_certificate_that_was_renewed_is_read_again(server: Server, certificat
     assert ask(redis_url=url, redis_tls_ca_path=authority) == "PONG"
 
 
+# Of the authority, by the version of OpenSSL.
+_WITHOUT_KEY_USAGE = "CA cert does not include key usage extension|Path length given without key usage keyCertSign"
+
+
 class TestStrictly:
     """Python checks by `VERIFY_X509_STRICT` from 3.13 on; any Python does when it is told to."""
 
@@ -176,7 +180,7 @@ class TestStrictly:
         [
             (x509.AuthorityKeyIdentifier, "Missing Authority Key Identifier"),
             (x509.SubjectKeyIdentifier, "Missing Subject Key Identifier"),
-            (x509.KeyUsage, "CA cert does not include key usage extension"),
+            (x509.KeyUsage, _WITHOUT_KEY_USAGE),
         ],
     )
     def test_what_a_certificate_lacks_is_told(
@@ -186,6 +190,7 @@ class TestStrictly:
         with serving(tmp_path, found) as server:
             said = ask(redis_url=f"rediss://127.0.0.1:{server.port}", redis_tls_ca_path=found.authority)
         if sys.version_info >= (3, 13):
-            assert said == f"its certificate is not accepted ({named}): docs/redis.md says what it must hold"
+            told = rf"its certificate is not accepted \((?:{named})\): docs/redis.md says what it must hold"
+            assert re.fullmatch(told, said)
         else:
             assert said == "PONG"
