@@ -78,17 +78,17 @@ def test_a_slot_that_moves_while_many_ask(cluster: Cluster, tmp_path: Path, key:
         http.post(f"{address}/user-alias/setUserAlias?accountId={ACCOUNT}&userId=alice&aliasId=tmp")
 
         def ask() -> object:
-            new = [next(numbers) for _ in range(400)]
-            known = flood(address, [check(LIST, f"user-{one}") for one in new], connections=400)
-            unknown = flood(address, [check(f"nowhere_{one}") for one in new], connections=400)
+            new = [next(numbers) for _ in range(150)]
+            known = flood(address, [check(LIST, f"user-{one}") for one in new], connections=150)
+            unknown = flood(address, [check(f"nowhere_{one}") for one in new], connections=150)
             aliases = flood(
-                address, [f"/user-alias/getAliasUserId?accountId={ACCOUNT}&userId=tmp"] * 400, connections=400
+                address, [f"/user-alias/getAliasUserId?accountId={ACCOUNT}&userId=tmp"] * 150, connections=150
             )
             return states(known), states(unknown), {answer.body for answer in aliases}
 
         wanted = (
-            {(200, b"false", "not_in"): 400},
-            {(200, b"false", "unknown_list"): 400},
+            {(200, b"false", "not_in"): 150},
+            {(200, b"false", "unknown_list"): 150},
             {b'[{"aliasId":"tmp","userId":"alice"}]'},
         )
         comes_out(ask, wanted)
