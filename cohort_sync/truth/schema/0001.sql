@@ -1,0 +1,134 @@
+-- Places are Unix milliseconds on Heap's clock with a tie-break (cohort_sync.truth.order.Place); times that only people
+-- read (`..._at`) are Unix milliseconds on this machine's clock.
+
+CREATE TABLE installation (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    id TEXT NOT NULL,                          -- names this database; what is projected bears it, `restore` renews it
+    tag_key BLOB NOT NULL,                     -- key of the hashes of erased persons
+    newest_place INTEGER NOT NULL DEFAULT 0,   -- the largest signed time ever accepted
+    erasure INTEGER NOT NULL DEFAULT 0,        -- number of the newest erasure
+    registry INTEGER NOT NULL DEFAULT 0,       -- counts the changes of lists, aliases and connections
+    created_at INTEGER NOT NULL
+);
+
+CREATE TABLE lists (
+    id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    name TEXT NOT NULL,                        -- the list id of rules; it belongs to the segment for good
+    source TEXT NOT NULL,
+    segment_id TEXT NOT NULL,
+    segment_name TEXT NOT NULL,                -- a label: the last one that was sent
+    mode TEXT NOT NULL DEFAULT 'delta',        -- of tasks that begin from now on
+    is_active INTEGER NOT NULL,
+    is_deleted INTEGER NOT NULL DEFAULT 0,     -- pages placed later make it again
+    version INTEGER NOT NULL DEFAULT 0,        -- number of its newest fact
+    chain BLOB NOT NULL DEFAULT x'',           -- digest of all its facts, 8 bytes
+    created_at INTEGER NOT NULL,
+    last_page_at INTEGER,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (account, name),
+    UNIQUE (account, source, segment_id)
+);
+
+CREATE TABLE aliases (
+    account TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    list INTEGER NOT NULL REFERENCES lists,
+    PRIMARY KEY (account, alias)
+);
+
+-- A drain, a deletion and an import are tasks, too, each complete at once; a drain and a deletion are snapshots of nobody.
+CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY,
+    list INTEGER NOT NULL REFERENCES lists,
+    kind TEXT NOT NULL,                        -- sync, drain, delete, import
+    name TEXT NOT NULL,                        -- the sender's; of the operator's a random one
+    run INTEGER NOT NULL DEFAULT 0,            -- a name may be used again
+    mode TEXT NOT NULL,                        -- delta, snapshot
+    at INTEGER NOT NULL,                       -- its place: the smallest signed time among its pages
+    rank INTEGER NOT NULL,                     -- 0: a sender's, 1: the operator's, after all others of the same time
+    newest INTEGER NOT NULL,                   -- the largest signed time among its pages
+    total INTEGER NOT NULL,
+    state TEXT NOT NULL,                       -- open, complete, held, accepted, refused, given_up
+    last_page_at INTEGER NOT NULL,
+    UNIQUE (list, name, run)
+);
+CREATE INDEX tasks_by_place ON tasks (list, at, rank, name, run);
+
+-- What was accepted, in the order in which it was: never changed but by an erasure, dropped once it is in the base.
+CREATE TABLE facts (
+    list INTEGER NOT NULL REFERENCES lists,
+    version INTEGER NOT NULL,
+    chain BLOB NOT NULL,                       -- digest over the facts up to this one
+    kind TEXT NOT NULL,                        -- page, task (a drain, a deletion, an import), end (of a snapshot), describe
+    task INTEGER,
+    number INTEGER,
+    place INTEGER,                             -- signed time of a page
+    adds INTEGER NOT NULL DEFAULT 0,
+    removes INTEGER NOT NULL DEFAULT 0,
+    digest BLOB,                               -- of the page as it came
+    body BLOB,                                 -- attribute_lists.bodies.pack
+    body_digest BLOB,                          -- of `body`: a damaged one is noticed
+    detail TEXT,                               -- JSON of what the other columns have no place for
+    accepted_at INTEGER NOT NULL,
+    PRIMARY KEY (list, version)
+);
+CREATE INDEX facts_by_task ON facts (task, number);
+
+-- Pages that are known, for 30 days.
+CREATE TABLE repeats (
+    list INTEGER NOT NULL,
+    name BLOB NOT NULL,                        -- the sender's name of the page, else its digest
+    task INTEGER NOT NULL,                     -- the run that it belongs to
+    signed INTEGER NOT NULL,                   -- newest signed time with which it came
+    accepted_at INTEGER NOT NULL,
+    PRIMARY KEY (list, name, task)
+) WITHOUT ROWID;
+CREATE INDEX repeats_by_age ON repeats (accepted_at);
+
+CREATE TABLE bases (
+    list INTEGER NOT NULL REFERENCES lists,
+    partition INTEGER NOT NULL,
+    partitions INTEGER NOT NULL,               -- of how many: a power of two
+    at INTEGER NOT NULL,                       -- the place up to which tasks are in it
+    rank INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    members INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (list, partition)
+);
+
+CREATE TABLE erasures (
+    number INTEGER PRIMARY KEY,
+    tag BLOB NOT NULL,                         -- keyed hash of the person's id
+    at INTEGER NOT NULL,                       -- place: pages placed before it never bring the person back
+    person BLOB,                               -- the id, until everything is rewritten
+    finished_at INTEGER,
+    requested_at INTEGER NOT NULL
+);
+CREATE INDEX erasures_by_tag ON erasures (tag, at);
+
+-- Lists whose set in Redis was never written by this database, until an operator decides.
+CREATE TABLE stores_ahead (
+    list INTEGER PRIMARY KEY REFERENCES lists,
+    version TEXT NOT NULL,
+    noticed_at INTEGER NOT NULL
+);
+
+CREATE TABLE connections (
+    id_token TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    account TEXT NOT NULL,
+    list TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
