@@ -19,7 +19,7 @@ from attribute_lists.hash_lookups import HashLookups
 from attribute_lists.names import is_account
 from attribute_lists.replies import state_of
 from attribute_lists.states import State
-from foundation.errors import BadRequestError, TooLargeError
+from foundation.errors import BadRequestError
 from foundation.json import no_json, utf8
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
@@ -235,8 +235,6 @@ async def _given(request: Request, bodies: BodyReader) -> _SetAlias:
         with bodies.body_of(request) as body:
             content = await body.content()
             return msgspec.json.decode(utf8(content), type=_SetAlias) if content else _SetAlias()
-    except TooLargeError as error:
-        raise BadRequestError(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise BadRequestError(
             f'the body is {no_json(error)}; send {{"userId": "user1", "aliasId": "tmp1"}}', reason="bad_json"

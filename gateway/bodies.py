@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foundation.errors import BadRequestError
+from foundation.errors import BadRequestError, TooLargeError
 from foundation.memory import Memory
 from foundation.request_bodies import BodyLimits, BodyReader
 from foundation.settings import MEBIBYTE
@@ -13,10 +13,16 @@ _MAX_DECISION_BYTES = MEBIBYTE
 _MAX_ALIAS_BYTES = 64 * 1024
 
 
+class BodyTooLargeError(TooLargeError):
+    """A body beyond its limit. SDKs send again for 14 s what gets 413."""
+
+    status = 400
+
+
 class Bodies:
     """The readers of a process. `budget`: bytes that all bodies together may take.
 
-    An encoding that is not known gets 400: SDKs send again for 14 s what gets 415.
+    A body that is too large, or whose encoding is not known, gets 400: SDKs send again for 14 s what gets 413 or 415.
     """
 
     def __init__(self, budget: int) -> None:
@@ -24,7 +30,8 @@ class Bodies:
         turns = Turns()
 
         def reader(most: int, cure: str, *, drains: bool = False) -> BodyReader:
-            return BodyReader(self.memory, turns, BodyLimits(most, cure, refusal=BadRequestError, drains=drains))
+            limits = BodyLimits(most, cure, refusal=BadRequestError, too_large=BodyTooLargeError, drains=drains)
+            return BodyReader(self.memory, turns, limits)
 
         # A sender of events that is cut off would see an error, and send them again.
         self.events = reader(MAX_EVENT_BYTES, "send smaller batches", drains=True)

@@ -41,9 +41,8 @@ _ERROR: dict[str, Any] = {
     "properties": {"error": {"type": "string"}, "reason": {"type": "string"}},
 }
 _ERRORS = {
-    400: "a field is missing or wrong, and the answer names it; or the account is none of ours",
+    400: "a field is missing or wrong, and the answer names it; the body is too large; or the account is none of ours",
     408: "the body takes too long",
-    413: "the body is too large",
     503: "there are no settings to decide with, or no room for the body",
 }
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from fme_client.evaluation import Context
-from foundation.errors import BadRequestError, TooLargeError
+from foundation.errors import BadRequestError
 from foundation.json import no_json, utf8
 from foundation.json_outline import has_more_values
 from gateway.addresses import bare_address
+from gateway.bodies import BodyTooLargeError
 
 if TYPE_CHECKING:
     from foundation.turns import Turns
@@ -99,7 +100,7 @@ _Asked = TypeVar("_Asked", bound=User)
 
 
 async def read(body: bytes, kind: type[_Asked], turns: Turns) -> _Asked:
-    """What `body` asks. Raises `BadRequestError`, which names what is missing or wrong, and `TooLargeError`."""
+    """What `body` asks. Raises `BadRequestError`, which names what is missing or wrong, and `BodyTooLargeError`."""
     try:
         asked = msgspec.convert(await read_json(body, turns), kind)
     except msgspec.ValidationError as error:
@@ -116,9 +117,9 @@ async def read(body: bytes, kind: type[_Asked], turns: Turns) -> _Asked:
 
 
 async def read_json(body: bytes, turns: Turns) -> Any:
-    """The value of `body`. Raises `ValueError` for what is no JSON, and `TooLargeError`."""
+    """The value of `body`. Raises `ValueError` for what is no JSON, and `BodyTooLargeError`."""
     if len(body) > _SMALL and await turns.drive(has_more_values(body, MAX_VALUES)):
-        raise TooLargeError(f"the body holds more than {MAX_VALUES} values; {_CURE}")
+        raise BodyTooLargeError(f"the body holds more than {MAX_VALUES} values; {_CURE}")
     return parse_json(body)
 
 

@@ -24,7 +24,6 @@ _ERRORS = {
     401: "the admin token is missing or wrong",
     404: "the settings have no such flag",
     408: "the body takes too long",
-    413: "the body is too large",
     503: "there are no settings to decide with, or no room for the body",
 }
 _ANSWER: dict[str, Any] = {

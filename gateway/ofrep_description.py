@@ -58,10 +58,9 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _errors(schema: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {
-        400: _answer("the context is missing or wrong", schema),
+        400: _answer("the context is missing or wrong, or the body is too large", schema),
         401: _answer("OFREP_API_KEYS is set, and no such key was sent", schema),
         408: _answer("the body takes too long", schema),
-        413: _answer("the body is too large", schema),
         429: _answer("too many evaluations at once; `Retry-After` says when to come again", schema),
         503: _answer("there are no settings to decide with, or no room for the body", schema),
     }

@@ -84,7 +84,7 @@ def _given(request: Request) -> str:
 
 
 async def read_context(body: bytes, turns: Turns) -> Context:
-    """Whom an evaluation is for. Raises `OfrepError`, which names the field, and `TooLargeError`.
+    """Whom an evaluation is for. Raises `OfrepError`, which names the field, and `BodyTooLargeError`.
 
     `targetingKey` is the user's id, `userAgent` and `ipAddress` are what they say, all else are custom variables.
     """

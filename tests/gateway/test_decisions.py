@@ -173,7 +173,7 @@ def test_half_a_surrogate_pair_does_no_harm(gateway: Deciding, lists: Lists) -> 
 
 def test_a_body_that_is_too_large_is_refused(gateway: Deciding) -> None:
     answer = gateway.post("/server-side/getFlag", b" " * (2 << 20))
-    assert (answer.status_code, answer.json()["reason"]) == (413, "too_large")
+    assert (answer.status_code, answer.json()["reason"]) == (400, "too_large")
 
 
 def test_another_account_is_refused(gateway: Deciding) -> None:

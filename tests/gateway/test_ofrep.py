@@ -133,7 +133,7 @@ def test_a_float_is_written_as_one(gateway: Deciding) -> None:
         ("static", context(userAgent=5), 400, "INVALID_CONTEXT"),
         ("unheard-of", context(), 404, "FLAG_NOT_FOUND"),
         ("static:unheard-of", context(), 404, "FLAG_NOT_FOUND"),
-        ("static", b" " * (2 << 20), 413, "GENERAL"),
+        ("static", b" " * (2 << 20), 400, "GENERAL"),
     ],
 )
 def test_errors_have_the_shape_of_the_protocol(gateway: Deciding, key: str, body: Any, status: int, code: str) -> None:
