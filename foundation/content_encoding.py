@@ -1,4 +1,4 @@
-"""Content codings of request bodies (RFC 9110, 8.4): what a request names, and the body unpacked in slices."""
+"""Codings of request bodies (RFC 9110, 8.4; RFC 9112, 7): what a request names, and the body unpacked in slices."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ HEADER = "Content-Encoding"
 GZIP, DEFLATE = "gzip", "deflate"
 ENCODINGS = (GZIP, DEFLATE)
 
-_NAME = HEADER.lower().encode()
+_NAMES = (HEADER.lower().encode(), b"transfer-encoding")  # in the order in which they are applied
 _SAME = {"x-gzip": GZIP}  # RFC 9110, 8.4.1.3
-_UNTOUCHED = ("", "identity")
+_UNTOUCHED = ("", "identity", "chunked")  # the server takes chunks apart, and leaves `gzip, chunked` packed
 _SLICE = 64 * 1024  # bytes that are unpacked in one go, some 0.2 ms
 _FED = 16 * 1024  # packed bytes looked at in one go; zlib copies what it leaves of them
 _MOST_MEMBERS = 1000  # files that may stand one behind the other in a gzip body (RFC 1952, 2.2)
@@ -38,10 +38,10 @@ def encoding_of(
 
     `headers`: those of the request, as ASGI has them.
     """
-    found = [value for name, value in headers if name == _NAME]
+    found = sorted((_NAMES.index(name), value) for name, value in headers if name in _NAMES)
     if not found:
         return None
-    given = [name.strip().lower() for name in b",".join(found).decode("latin-1").split(",")]
+    given = [name.strip().lower() for name in b",".join(value for _, value in found).decode("latin-1").split(",")]
     applied = [_SAME.get(name, name) for name in given if name not in _UNTOUCHED]
     if not applied:
         return None
