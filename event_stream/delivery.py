@@ -38,7 +38,7 @@ _LAST_SECONDS = 0.5  # for what is under way when the delivery ends
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _TRIES_TOGETHER = 4  # of a batch, before its events are tried apart
 _LONGEST_WISH = 600.0  # seconds that whoever takes the events may ask us to wait
-_TAKEN_AT_ONCE = 200
+_TAKEN_AT_ONCE = 100
 _MOST_BYTES = 1024 * 1024  # of the events that are sent at once: more would hold up everybody else
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Of one step: the store does nothing else meanwhile, nor do we while we put it together.
-MOST_AT_ONCE = 200
-MOST_BYTES_AT_ONCE = 256 * 1024
+MOST_AT_ONCE = 100
+MOST_BYTES_AT_ONCE = 128 * 1024  # packing more takes a millisecond, in which nobody else has a turn
 _OVERHEAD = 300  # bytes that an event takes in memory beside its body
 _LAST_SECONDS = 0.3  # for what is in memory when the writer ends
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,20 +21,23 @@ if TYPE_CHECKING:
     from foundation.turns import Turns
 
 _AT_ONCE = 16 * 1024  # bytes: up to here watching a piece is no heavy work
+_JOINED_BESIDE = 1024 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
     """What some addresses take.
 
-    `most`: bytes, as they come and unpacked. `cure`: what to do about a larger body. `encodings`: what it may be packed
-    with; `refusal`: the error for another one. `drains`: a refused body is read to its end before the error is raised.
+    `most`: bytes, as they come and unpacked; `too_large`: the error for more, `cure`: what to do about it. `encodings`:
+    what it may be packed with; `refusal`: the error for another one. `drains`: a refused body is read to its end before
+    the error is raised.
     """
 
     most: int
     cure: str
     encodings: tuple[str, ...] = ENCODINGS
     refusal: type[CohortGatewayError] = UnsupportedEncodingError
+    too_large: type[TooLargeError] = TooLargeError
     drains: bool = False
 
 
@@ -78,7 +82,7 @@ class Body:
             headers = self._request.scope["headers"]
             self._encoding = encoding_of(headers, self._limits.encodings, refusal=self._limits.refusal)
             self._booking.announce(self._announced(headers))
-            content = bytearray()
+            content = _Content()
             while not self._is_over:
                 piece = await self._next()
                 self._add(content, piece)
@@ -90,7 +94,7 @@ class Body:
             while self._limits.drains and not self._is_over:
                 await self._next()
             raise
-        self._raw = bytes(content)
+        self._raw = await content.joined()
         return self._raw
 
     async def content(self) -> bytes:
@@ -106,7 +110,7 @@ class Body:
         return raw
 
     async def _unpack(self, packed: bytes, encoding: str) -> bytes:
-        content = bytearray()
+        content = _Content()
         pieces = unpacked(packed, encoding)
         while True:
             async with self._turns.slice():
@@ -115,7 +119,7 @@ class Body:
                 break
             self._add(content, piece, " unpacked")
         self._booking.shrink(len(packed))
-        return bytes(content)
+        return await content.joined()
 
     async def _next(self) -> bytes:
         """The next piece, as the server has it. Raises `BadRequestError` when the sender hangs up."""
@@ -134,11 +138,34 @@ class Body:
             raise self._too_large()
         return announced
 
-    def _add(self, content: bytearray, piece: bytes, state: str = "") -> None:
-        if len(content) + len(piece) > self._limits.most:
+    def _add(self, content: _Content, piece: bytes, state: str = "") -> None:
+        if content.size + len(piece) > self._limits.most:
             raise self._too_large(state)
         self._booking.grow(len(piece))
-        content += piece
+        content.add(piece)
 
     def _too_large(self, state: str = "") -> TooLargeError:
-        return TooLargeError(f"the body has more than {self._limits.most} bytes{state}; {self._limits.cure}")
+        return self._limits.too_large(f"the body has more than {self._limits.most} bytes{state}; {self._limits.cure}")
+
+
+class _Content:
+    """What came so far: kept in pieces, since a buffer that grows is copied again and again, milliseconds at a time."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self.size += len(piece)
+
+    async def joined(self) -> bytes:
+        """All of it. What is large is copied beside the event loop: joining more than 1 MiB leaves Python to others."""
+        if self.size > _JOINED_BESIDE:
+            return await asyncio.to_thread(self._join)
+        return self._join()
+
+    def _join(self) -> bytes:
+        whole = b"".join(self._pieces)
+        self._pieces.clear()
+        return whole
