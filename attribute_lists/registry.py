@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from attribute_lists import keys
@@ -79,17 +80,17 @@ class Registry:
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _news(self, subscription: Any) -> None:
-        """Wait until something may have changed."""
-        message = asyncio.create_task(
-            subscription.get_message(ignore_subscribe_messages=True, timeout=_REFRESH_SECONDS)
-        )
+        """Wait until something may have changed. A store that is not whole is asked now and then until it is."""
+        read_at = time.monotonic()
+        patience = _RECONNECT_SECONDS if self.was_emptied else _REFRESH_SECONDS
+        message = asyncio.create_task(subscription.get_message(ignore_subscribe_messages=True, timeout=patience))
         suspicion = asyncio.create_task(self._suspected.wait())
         try:
             await asyncio.wait((message, suspicion), return_when=asyncio.FIRST_COMPLETED)
             if message.done():
                 message.result()
             else:
-                await asyncio.sleep(_RECONNECT_SECONDS)  # as long as it is not whole, it is asked now and then
+                await asyncio.sleep(read_at + _RECONNECT_SECONDS - time.monotonic())  # each check may suspect it
             self._suspected.clear()
         finally:
             for task in (message, suspicion):

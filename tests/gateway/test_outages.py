@@ -111,6 +111,19 @@ def test_an_emptied_store_is_noticed_with_the_next_check(
         until(lambda: wire.check(CHECK).state == "not_in", seconds=10, what="the store that is built again")
 
 
+def test_a_store_that_was_emptied_and_is_whole_again_is_known_before_anybody_asks(
+    own_store: StoreServer, named_lists: Lists, tmp_path: Path
+) -> None:
+    with asking(own_store, tmp_path) as wire:
+        assert wire.check(CHECK).state == "in"
+        named_lists.store.flushall()
+        until(lambda: b"store_emptied" in wire.get("/readyz").body, what="the loss to be noticed")
+        named_lists.put(LIST, "bob")
+        named_lists.store.set(keys.REGISTRY_IDENTITY, "two")  # and nobody tells
+        until(lambda: b"store_emptied" not in wire.get("/readyz").body, seconds=5, what="the store that is whole")
+        assert wire.check(CHECK).state == "not_in"
+
+
 def test_what_was_known_is_served_until_an_emptied_store_is_whole_again(
     own_store: StoreServer, named_lists: Lists, tmp_path: Path
 ) -> None:
