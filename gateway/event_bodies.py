@@ -12,6 +12,7 @@ import msgspec
 from foundation.errors import TooLargeError
 from foundation.json import utf8
 from foundation.json_outline import Items, outline
+from gateway.addresses import bare_address
 from gateway.decisions_requests import parse_json
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ _OF_SDKS = frozenset(("vwo_fs_environment", "ip"))  # attributes that SDKs add
 def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
     """`beside`: the visitor's `visitor_ua` and `visitor_ip`, where a request tells them beside its body.
 
-    A batch has no place for these but the event itself. Raises `ValueError`, and `TooLargeError` for one that would
-    not be kept.
+    A batch has no place for these but the event itself. An address goes on without its port. Raises `ValueError`, and
+    `TooLargeError` for one that would not be kept.
     """
     _check_size(body)
     body = utf8(body)  # a mark has no place within a batch
@@ -66,10 +67,13 @@ def read_event(body: bytes, beside: Mapping[str, str]) -> SdkEvent:
             data = _decode_event(body).d
         except msgspec.DecodeError:
             data = msgspec.convert(parse_json(body), _Event).d  # half a surrogate pair goes on as it is
-        missing = {name: value for name, value in beside.items() if value and not getattr(data, name)}
-        if missing:
+        changes = {name: value for name, value in beside.items() if value and not getattr(data, name)}
+        told = changes.get("visitor_ip", data.visitor_ip)
+        if isinstance(told, str) and (address := bare_address(told)) != told:
+            changes["visitor_ip"] = address
+        if changes:
             whole = parse_json(body)
-            whole["d"] |= missing
+            whole["d"] |= changes
             body = _encode(whole)
             _check_size(body)
     except RecursionError as error:

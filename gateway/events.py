@@ -166,10 +166,14 @@ class Events:
 
     async def _take(self, events: Iterable[SdkEvent | None], account: str, sdk_key: str, users: Sequence[str]) -> str:
         """`events`: read one after the other, None for a lost one. `users`: ids that came with them."""
-        await self._learn(self._owner(account, sdk_key), users)
         rest, beside, fates = iter(events), Beside(users), {COUNTED}
+        learnt: set[str] = set()
         while True:
             some = await self._turns.drive(self._gather(rest, account, sdk_key))
+            accounts = {account_of(event.to) for _, event in some.events} or {self._owner(account, sdk_key)}
+            for owner in accounts - learnt:
+                await self._learn(owner, users)
+            learnt |= accounts
             fates |= await self._put(some.events, beside)
             if some.is_one_lost:
                 fates.add(DROPPED)

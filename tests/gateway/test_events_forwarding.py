@@ -53,15 +53,20 @@ def test_events_reach_vwo_as_they_came_and_in_order(gateway: Program, vwo: FakeV
     assert readiness(gateway) == {"status": "ok"}
 
 
-def test_what_a_batch_has_no_place_for_is_put_into_the_event(gateway: Program, vwo: FakeVwo) -> None:
+def test_what_stands_beside_an_event_is_put_into_it(gateway: Program, vwo: FakeVwo) -> None:
+    """Addresses lose their ports."""
     told = {"X-Device-User-Agent": "Browser/1", "VWO-X-Forwarded-For": "203.0.113.9"}
     send(gateway, event(1), headers=told)
     send(gateway, event(2), parameters={"a": "123456", "env": KEY, "visitor_ua": "Other/2", "visitor_ip": "undefined"})
     send(gateway, event(3, visitor_ua="Own/3", visitor_ip="203.0.113.7"), headers=told)
-    assert vwo.wait_for_events(3) == [
+    send(gateway, event(4, visitor_ip="203.0.113.7:55220"), headers={"VWO-X-Forwarded-For": "203.0.113.9:1"})
+    send(gateway, event(5), headers={"VWO-X-Forwarded-For": "[2001:db8::1]:443"})
+    assert vwo.wait_for_events(5) == [
         event(1, visitor_ua="Browser/1", visitor_ip="203.0.113.9"),
         event(2, visitor_ua="Other/2"),
         event(3, visitor_ua="Own/3", visitor_ip="203.0.113.7"),
+        event(4, visitor_ip="203.0.113.7"),
+        event(5, visitor_ip="2001:db8::1"),
     ]
 
 
