@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from redis.asyncio import RedisCluster
 from redis.crc import key_slot
@@ -17,6 +17,7 @@ from redis.exceptions import (
 from attribute_lists import keys
 from attribute_lists.line import LAG_SECONDS, Line
 from attribute_lists.states import State
+from foundation.background import keep_running
 from foundation.connections import connection_to
 from foundation.store import STORE_ERRORS, look_again
 from foundation.tasks import Tasks, end
@@ -44,7 +45,7 @@ class Lines:
         self._judge = judge
         self._deadline = deadline
         self._lines: dict[str, Line] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
         self._following = Tasks(lambda _: None)  # whoever waits for one of them hears of its error
 
     @property
@@ -138,7 +139,7 @@ class Lines:
     def _begin(self, name: str, server: Redis | ClusterNode, *, identity: bytes = b"") -> None:
         connect = functools.partial(connection_to, server)
         line = self._lines[name] = Line(connect, self._judge, deadline=self._deadline, identity=identity)
-        self._tasks[name] = asyncio.create_task(line.run())
+        self._tasks[name] = keep_running("connection to the store", line.run)
 
 
 class _Command:

@@ -20,6 +20,7 @@ from attribute_lists.registry import Registry
 from attribute_lists.remembered import Remembered
 from attribute_lists.states import State
 from attribute_lists.unknown_names import UnknownNames
+from foundation.background import keep_running
 from foundation.store import look_again
 from foundation.tasks import end
 
@@ -82,7 +83,7 @@ class Membership:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connect, and follow what lists and aliases there are, while the block runs."""
-        following = asyncio.create_task(self._registry.follow())
+        following = keep_running("lists and aliases", self._registry.follow)
         try:
             await self.lines.open(seconds=_OPEN_SECONDS)
             with contextlib.suppress(TimeoutError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from foundation.background import keep_running
 from foundation.crew import Crew
 from foundation.errors import BadRequestError, ConfigurationError
+from foundation.files import file_identity
 from foundation.tasks import end
 from gateway.flag_settings import BadSettingsError, FlagSettings, ServedSettings, no_settings, parse_flag_settings
 
@@ -144,12 +145,10 @@ class FileSettings(ServedSettings):
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file does, or another one takes its place; None where there is none."""
     try:
-        found = path.stat()
+        return file_identity(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read(path: Path) -> bytes:

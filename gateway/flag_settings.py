@@ -18,7 +18,7 @@ from gateway.decisions_description import error_responses
 from published.campaigns import id_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
 POLLED = "/server-side/v2-settings"
@@ -106,6 +106,11 @@ class ServedSettings(ABC):
 
     def __init__(self) -> None:
         self.when_changed: list[Callable[[], None]] = []  # called when they, or their accounts, are others
+
+    @property
+    def configured_accounts(self) -> Collection[str]:
+        """The accounts that settings are fetched for, those without any yet among them."""
+        return ()
 
     @property
     @abstractmethod

@@ -56,7 +56,7 @@ class KnownAccounts:
 
     def _take_up_settings(self) -> None:
         named = (account for settings in self._served.current for account in settings.accounts)
-        self._known = self._configured.union(named)
+        self._known = self._configured.union(self._served.configured_accounts, named)
 
     async def _look_at_connections(self) -> None:
         async with self._looking:

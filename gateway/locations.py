@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import maxminddb
 
 from foundation.background import keep_running
+from foundation.files import file_identity
 from foundation.tasks import end
 from gateway.addresses import bare_address
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -90,7 +90,7 @@ class Locations:
 
     def _read(self, path: Path) -> maxminddb.Reader | None:
         """None where the file is the same as before, or somebody is still writing. Raises what `_look` catches."""
-        seen = _identity(path.stat())
+        seen = file_identity(path)
         if seen == self._seen:
             return None
         # The file is mapped into memory, so that nothing but what is asked for is read. A copy without a name, because
@@ -98,7 +98,7 @@ class Locations:
         self._scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as directory:
             reader = maxminddb.open_database(shutil.copy(path, directory))
-        if _identity(path.stat()) != seen:
+        if file_identity(path) != seen:
             return None
         self._seen = seen
         return reader
@@ -130,10 +130,6 @@ class Locations:
         if self._path is None and not self._has_told:
             self._has_told = True
             log.warning(_HOW_TO)
-
-
-def _identity(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _name(place: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,20 @@ def configured_ids(settings: GatewaySettings) -> set[str]:
 
 def served_settings(settings: GatewaySettings, store: Store, metrics: Metrics, crew: Crew) -> ServedSettings:
     """What SDKs start with: from the file, else from VWO. Raises `ConfigurationError`."""
+    read_accounts = functools.partial(
+        configured_accounts, settings.account_id, settings.sdk_key, settings.accounts_file
+    )
     accounts = []
     if settings.settings_file is None:
-        accounts = configured_accounts(settings.account_id, settings.sdk_key, settings.accounts_file)
+        accounts = read_accounts()
     elif settings.sdk_key is not None or settings.accounts_file is not None:
         log.warning("SETTINGS_FILE is set, so nothing is fetched from VWO for SDK_KEY and ACCOUNTS_FILE")
     if not accounts:
         return FileSettings(settings.settings_file, metrics, crew)
     return PolledSettings(
         accounts,
+        accounts_file=settings.accounts_file,
+        read_accounts=read_accounts,
         default=(settings.account_id, settings.sdk_key),
         upstream=Upstream(settings.vwo_base_url, patience=settings.socket_timeout),
         interval=settings.polling_time / 1000,

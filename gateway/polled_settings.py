@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from foundation.errors import BadRequestError, UnavailableError
-from foundation.tasks import Tasks
+from foundation.background import keep_running
+from foundation.errors import BadRequestError, ConfigurationError, UnavailableError
+from foundation.files import file_identity
+from foundation.tasks import Tasks, end
 from gateway.accounts import is_sdk_key
 from gateway.environment import Environment, Means
 from gateway.flag_settings import FlagSettings, ServedSettings, no_settings
 from gateway.settings_copies import Copies, Folder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from pathlib import Path
 
     from foundation.crew import Crew
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 1.0  # between two looks whether ACCOUNTS_FILE is another one
 _START_SECONDS = 2.0  # that the start waits for VWO, so that what is served from then on is new
 _WAIT_SECONDS = 5.0  # that a request waits for VWO; an SDK that gets no settings waits 14 s
 _MOST_UNKNOWN_KEYS = 256  # of open accounts that are kept; the one that was not used for longest makes room
@@ -38,6 +41,7 @@ _MOST_REFUSED = 4096
 class PolledSettings(ServedSettings):
     """The settings of `accounts` (one at least). `interval`: seconds between two looks at VWO.
 
+    `accounts_file`: those that are written there while it runs take the place of `accounts`, read by `read_accounts`.
     `default`: account and SDK key of those who name none, where there are such. `upstream` is closed at the end.
     """
 
@@ -45,6 +49,8 @@ class PolledSettings(ServedSettings):
         self,
         accounts: Sequence[Account],
         *,
+        accounts_file: Path | None,
+        read_accounts: Callable[[], Sequence[Account]],
         default: tuple[str | None, str | None],
         upstream: Upstream,
         interval: float,
@@ -54,10 +60,12 @@ class PolledSettings(ServedSettings):
         crew: Crew,
     ) -> None:
         super().__init__()
-        self._accounts = {account.id: account for account in accounts}
-        account, self._default_key = default
-        only = next(iter(self._accounts)) if len(self._accounts) == 1 else None
-        self._default_account = account if account in self._accounts else only
+        self._accounts_file = accounts_file
+        self._read_accounts = read_accounts
+        self._seen = _identity(accounts_file)
+        self._newest_accounts_are_bad = False
+        self._named_account, self._default_key = default
+        self._take_accounts(accounts)
         self._upstream = upstream
         self._crew = crew
         self._known_news = crew.news
@@ -73,7 +81,12 @@ class PolledSettings(ServedSettings):
         self._asked: dict[str, asyncio.Task[Environment]] = {}  # unknown keys that VWO is asked about
         self._refused: dict[str, tuple[float, bool]] = {}  # until when, and whether VWO said so
         self._tasks = Tasks(lambda error: log.debug("no settings: %s", type(error).__name__))
-        self._following: dict[str, asyncio.Task[None]] = {}
+        self._following: dict[str, asyncio.Task[NoReturn]] = {}
+        self._watching: list[asyncio.Task[NoReturn]] = []
+
+    @property
+    def configured_accounts(self) -> Collection[str]:
+        return self._accounts
 
     @property
     def account(self) -> str | None:
@@ -116,6 +129,7 @@ class PolledSettings(ServedSettings):
         found = {
             "no_settings": any(environment.current is None for environment in environments),
             "bad_settings": any(environment.newest_is_bad for environment in environments),
+            "bad_accounts": self._newest_accounts_are_bad,
             "unknown_sdk_key": any(environment.is_refused for environment in environments),
             "vwo_unreachable": any(environment.is_out_of_touch for environment in environments),
         }
@@ -132,13 +146,60 @@ class PolledSettings(ServedSettings):
             if environments:
                 tried = [self._tasks.begin(environment.was_tried.wait()) for environment in environments]
                 await asyncio.wait(tried, timeout=_START_SECONDS)
+            if self._accounts_file is not None:
+                self._watching.append(keep_running("watch over ACCOUNTS_FILE", self._watch_accounts))
             yield
         finally:
+            await end(*self._watching, *self._following.values())
             await self._tasks.end()
             await self._upstream.aclose()
 
+    def _take_accounts(self, accounts: Sequence[Account]) -> None:
+        self._accounts = {account.id: account for account in accounts}
+        only = next(iter(self._accounts)) if len(self._accounts) == 1 else None
+        self._default_account = self._named_account if self._named_account in self._accounts else only
+
+    async def _watch_accounts(self) -> None:
+        """Every process of a crew looks for itself."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            seen = await asyncio.to_thread(_identity, self._accounts_file)
+            if seen == self._seen:
+                continue
+            self._seen = seen
+            try:
+                accounts = await asyncio.to_thread(self._read_accounts)
+            except ConfigurationError as error:
+                self._newest_accounts_are_bad = True
+                log.warning("%s; the accounts stay as they were", error)
+                continue
+            self._newest_accounts_are_bad = False
+            if accounts:
+                await self._change_accounts(accounts)
+
+    async def _change_accounts(self, accounts: Sequence[Account]) -> None:
+        """Whose SDK keys are not named any more is not served any more, unless the account is open."""
+        self._take_accounts(accounts)
+        owners = {key: account.id for account in accounts for key in account.sdk_keys}
+        for key, environment in list(self._environments.items()):
+            owner = self._accounts.get(environment.account)
+            environment.is_configured = owners.get(key) == environment.account
+            if not environment.is_configured and not (owner is not None and owner.is_open):
+                del self._environments[key]
+                await end(self._following.pop(key))
+        self._refused.clear()
+        for key, account in owners.items():
+            if key not in self._environments:
+                environment = Environment(account, key, self._means, is_configured=True)
+                await environment.start()
+                self._environments[key] = environment
+                self._follow(environment)
+        log.info("ACCOUNTS_FILE changed: %d accounts, %d SDK keys", len(accounts), len(owners))
+        self.changed()
+
     def _follow(self, environment: Environment) -> None:
-        self._following[environment.sdk_key] = self._tasks.begin(environment.follow())
+        name = f"settings of account {environment.account}"
+        self._following[environment.sdk_key] = keep_running(name, environment.follow)
 
     async def _find(self, account: str | None, sdk_key: str | None) -> Environment:
         environment = self._environments.get(sdk_key) if sdk_key else self._default_of(account)
@@ -217,6 +278,12 @@ class PolledSettings(ServedSettings):
             del self._environments[oldest.sdk_key]
             self._following.pop(oldest.sdk_key).cancel()
             await self._copies.drop(oldest.tag)
+
+
+def _identity(path: Path | None) -> tuple[int, ...] | None:
+    with contextlib.suppress(OSError):
+        return None if path is None else file_identity(path)
+    return None
 
 
 def _settings_of(environment: Environment) -> FlagSettings:

@@ -19,15 +19,16 @@ import re
 import time
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 
 from foundation import http_client
+from foundation.background import keep_running
 from foundation.errors import ConfigurationError, NoAnswerError
 from foundation.http_client import HttpClient
 from foundation.pauses import Pauses
-from foundation.tasks import Tasks, end
+from foundation.tasks import end
 from heap_export.backlog import Backlog
 from heap_export.optimizely_decisions import decision_of, exposure_of
 from heap_export.records import RefusedError
@@ -78,20 +79,20 @@ class AgentFollower:
         if not self._url:
             yield
             return
-        tasks = Tasks(lambda error: log.critical("Optimizely Agent is not followed any more", exc_info=error))
         client = HttpClient(
             silence=httpx.Timeout(_CONNECT_SECONDS, read=None),
             whole=None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
+        tasks: list[asyncio.Task[NoReturn]] = []
         async with self._backlog.running(), client:
             for number, key in enumerate(self._keys, start=1):
                 self._changed[number] = time.monotonic()
-                tasks.begin(self._follow(client, number, key))
+                tasks.append(keep_running(f"Optimizely Agent {number}", partial(self._follow, client, number, key)))
             try:
                 yield
             finally:
-                await tasks.end()
+                await end(*tasks)
 
     @property
     def trouble(self) -> list[str]:

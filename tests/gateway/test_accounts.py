@@ -9,6 +9,7 @@ import pytest
 
 from foundation.errors import ConfigurationError
 from gateway.accounts import Account, configured_accounts, read_accounts
+from published.visitors import keys
 from tests.gateway.conftest import Wire
 from tests.support import http, processes
 from tests.support.fake_vwo import fake_vwo, hangs_up
@@ -260,3 +261,55 @@ def test_hundreds_of_keys_begin_with_what_redis_keeps(
     settings |= {"VWO_BASE_URL": f"http://127.0.0.1:{free_ports(1)[0]}", "DATA_DIR": str(tmp_path / "other")}
     with processes.gateway(tmp_path, settings) as program:
         assert [ask(program, a=ONE, i=name).json() for name in names] == [document(ONE, name) for name in names]
+
+
+def test_users_are_learnt_under_the_accounts_of_their_events(
+    settings: dict[str, str], tmp_path: Path, store: redis.Redis
+) -> None:
+    """An event may name the SDK key of an environment itself, and so another account than its request."""
+
+    def event(sdk_key: str) -> dict[str, Any]:
+        return {"d": {"event": {"name": "bought", "props": {"vwo_envKey": sdk_key}}}}
+
+    with processes.gateway(tmp_path, settings | {"ACCOUNT_ID": ONE, "FORWARD_EVENTS": "true"}) as program:
+        for user, sdk_key in (("alice", "two-a"), ("bob", "one-b"), ("carol", "")):
+            http.post(f"{program.address}/events/t", json=event(sdk_key), headers={"X-User-Id": user})
+        batch = {"ev": [event("one-a"), event("two-a")], "users": ["dave"]}
+        http.post(f"{program.address}/server-side/batch-events-v2", json=batch)
+        program.stop()  # what it has learnt is written down at the end
+    learnt = {account: set(store.hvals(keys(account)[0])) for account in (ONE, TWO)}
+    assert learnt == {ONE: {b"bob", b"carol", b"dave"}, TWO: {b"alice", b"dave"}}
+
+
+def test_accounts_that_are_written_to_the_file_count_at_once(program: Program, tmp_path: Path, lists: Lists) -> None:
+    """As SETTINGS_FILE does: no restart, and a bad file changes nothing."""
+    path = tmp_path / "accounts.json"
+    lists.put("a_list", "alice", account="444")
+
+    def write(content: str) -> None:
+        (tmp_path / "new").write_text(content)
+        (tmp_path / "new").replace(path)
+
+    def status(account: str, key: str) -> int:
+        return ask(program, a=account, i=key).status_code
+
+    def reasons() -> list[str]:
+        found: list[str] = http.get(f"{program.address}/readyz").json().get("reasons", [])
+        return found
+
+    assert status(ONE, "one-b") == 200
+    assert status(OPEN, "open-a") == 200
+    for bad in ("{", '{"accounts": []}', '{"accounts": [{"accountId": "444"}]}'):
+        write(bad)
+        until(lambda: "bad_accounts" in reasons(), what="the bad file to be told")
+        assert status(ONE, "one-b") == 200
+        write(json.dumps(ACCOUNTS))
+        until(lambda: "bad_accounts" not in reasons(), what="the mended file")
+    kept = {"accountId": ONE, "sdkKeys": ["one-a"]}
+    write(json.dumps({"accounts": [kept, {"accountId": TWO, "open": True}, {"accountId": "444", "sdkKeys": ["four"]}]}))
+    until(lambda: status(ONE, "one-b") == 400, what="the key that is not named any more")
+    assert status(ONE, "one-a") == 200
+    assert status(OPEN, "open-a") == 400
+    assert status(TWO, "two-a") == 200  # served on, as its account is open now
+    check = "attribute=alice&listId=a_list&sdkKey=four"
+    until(lambda: Wire(program.address).check(check).state == "in", what="the new account")
