@@ -291,14 +291,15 @@ def _odd_length(draft: Draft, chooser: random.Random) -> None:
 
 
 def _odd_chunk(draft: Draft, chooser: random.Random) -> None:
-    draft.chunked, draft.bad_chunk = True, chooser.choice(CHUNKS)
+    # What follows may make a right one of an extension that is begun.
+    draft.chunked, draft.bad_chunk = True, chooser.choice([chunk for chunk in CHUNKS if b";" not in chunk])
     _unclear(draft, None)
 
 
 def _too_long(draft: Draft, chooser: random.Random) -> None:
-    """It ends before the body that it announces."""
+    """It ends before the body that it announces, which is longer than all that follows in a conversation."""
     draft.content, draft.chunked = draft.content or b"", False
-    draft.framing = [f"Content-Length: {len(draft.content) + chooser.choice((100_000, 1_000_000))}"]
+    draft.framing = [f"Content-Length: {len(draft.content) + chooser.choice((5_000_000, 50_000_000))}"]
     draft.ends = False
 
 
