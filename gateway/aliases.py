@@ -21,6 +21,7 @@ from attribute_lists.replies import state_of
 from attribute_lists.states import State
 from foundation.errors import BadRequestError
 from foundation.json import no_json, utf8
+from foundation.query_bound import whole_query
 from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 from foundation.tasks import Tasks
@@ -182,29 +183,32 @@ def aliases_router(
 
     async def set_user_alias(request: Request) -> Response:
         given = await _given(request, bodies)
-        query = request.scope["query_string"]
+        query = whole_query(request.scope)
         user = _id(query, "userId", given.user_id)
         alias = _id(query, "aliasId", given.alias_id)
         if user == alias:
             raise BadRequestError("aliasId: it is the userId; give another id of the same user", reason="bad_request")
-        account = account_of(request.query_params.get("accountId"), request.query_params.get("sdkKey"))
+        account = account_of(*_whose(query))
         if not await accounts.has(account):
             return _json({"isAliasSet": False})
         visitors.learn(account, user)
         return _json({"isAliasSet": await aliases.put(account, alias, user)})
 
     async def get_alias_user_id(request: Request) -> Response:
-        asked, *whose = read_ids(request.scope["query_string"])
+        asked, asked_account, sdk_key, is_cut = read_ids(whole_query(request.scope))
         if not asked or len(asked) > _MOST_ASKED:
             raise BadRequestError(f"userId: give 1 to {_MOST_ASKED} ids", reason="bad_request")
-        account = account_of(*whose)
-        texts = [_checked("userId", text) for readings in asked for text in readings]
+        account = account_of(asked_account, sdk_key)
+        asked = [[text for text in readings if _is_id(text)] for readings in asked]
+        if not all(asked):
+            raise _no_id("userId")
+        texts = [text for readings in asked for text in readings]
         is_known = await accounts.has(account)
         users = await aliases.users_of(account, texts) if is_known else texts
         user_of = dict(zip(texts, users, strict=True))
         # An SDK looks for its own id in the answer, so what comes back is the reading that is known here, if one is.
         known = [next((text for text in readings if user_of[text] != text), readings[0]) for readings in asked]
-        for alias in known if is_known else ():
+        for alias in known if is_known and not is_cut else ():  # the start of an id is nobody
             visitors.learn(account, user_of[alias])
         return _json([{"aliasId": alias, "userId": user_of[alias]} for alias in known])
 
@@ -249,10 +253,25 @@ def _id(query: bytes, name: str, given: str | int | None) -> str:
     return _checked(name, asked[0][0] if asked else "")
 
 
+def _whose(query: bytes) -> tuple[str | None, str | None]:
+    """What names the account: in front of the ids, between them or behind; in an id it is a part of the id."""
+    asked = [read_ids(query, name) for name in (b"userId", b"aliasId")]
+    account = next((one.account for one in asked if one.account), None)
+    return account, next((one.sdk_key for one in asked if one.sdk_key), None)
+
+
 def _checked(name: str, text: str) -> str:
-    if not text or len(text) > _LONGEST_ID or not _is_utf8(text):
-        raise BadRequestError(f"{name}: give an id, {_LONGEST_ID} characters at the most", reason="bad_request")
+    if not _is_id(text):
+        raise _no_id(name)
     return text
+
+
+def _no_id(name: str) -> BadRequestError:
+    return BadRequestError(f"{name}: give an id, {_LONGEST_ID} characters at the most", reason="bad_request")
+
+
+def _is_id(text: str) -> bool:
+    return bool(text) and len(text) <= _LONGEST_ID and _is_utf8(text)
 
 
 def _is_utf8(text: str) -> bool:

@@ -23,6 +23,9 @@ _WHOSE = frozenset((_ACCOUNT, _SDK_KEY))
 # blank as `%20` or raw; who writes it for a blank (Go: a form) escapes all of them. So either tells what a `+` is.
 _OF_FORMS = re.compile(rb"%(?:2[BCF]|26|3[ABD]|40)", re.IGNORECASE)
 _OF_OTHERS = re.compile(rb"[@:/,&=; ]|%20")
+# Escapes of what a URL may hold as it is. Who leaves the `[` of a list raw (Node, PHP, Java, .NET) writes none of them,
+# so that they are parts of an id there; Python's SDK leaves those of an id, too, but encodes the `[`.
+_NEEDLESS = re.compile(rb"%(?=2[14689A-F]|3[0-9ABDF]|40|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)
 _END_OF_IDS = re.compile(rb"^(.*(?:\]|%5D))[^\]]*$", re.IGNORECASE | re.DOTALL)
 
 
@@ -84,11 +87,15 @@ def readings_of(value: bytes) -> list[bytes]:
 
 
 class AskedIds(NamedTuple):
-    """Ids that are looked up, each with every text that it may stand for (the likeliest first), and whose they are."""
+    """Ids that are looked up, each with every text that it may stand for (the likeliest first), and whose they are.
+
+    `is_cut`: the list has no end, since a `#` in an id ended the request's target (Node's fetch, Java, Python).
+    """
 
     ids: list[list[str]]
     account: str | None
     sdk_key: str | None
+    is_cut: bool = False
 
 
 def read_ids(query: bytes, name: bytes = b"userId") -> AskedIds:
@@ -101,13 +108,21 @@ def read_ids(query: bytes, name: bytes = b"userId") -> AskedIds:
     _read_parameters(before, named)
     value = _take_trailing(value, named)
     whose = _text(named, _ACCOUNT), _text(named, _SDK_KEY)
-    if value[:1] == b"[" or value[:3].upper() == b"%5B":
+    if not found:
+        return AskedIds([], *whose)
+    is_list = value[:1] == b"[" or value[:3].upper() == b"%5B"
+    if is_list:
         value = _END_OF_IDS.sub(rb"\1", value)  # parameters that we don't know may follow
-    listed = [_ids_in(reading) for reading in readings_of(value)]
+    texts = readings_of(value)
+    if is_list and _NEEDLESS.search(value):
+        to_the_letter = readings_of(_NEEDLESS.sub(b"%25", value))
+        texts = to_the_letter + texts if value[:1] == b"[" else texts + to_the_letter
+    listed = [_ids_in(text) for text in texts]
     lists = [
         ids for ids in listed if len(ids) == len(listed[0])
     ]  # one that reads in another way is none of its readings
-    return AskedIds([list(dict.fromkeys(texts)) for texts in zip(*lists, strict=True)] if found else [], *whose)
+    is_cut = bool(texts) and texts[0].startswith(b'["') and listed[0] == [texts[0].decode()]
+    return AskedIds([list(dict.fromkeys(ids)) for ids in zip(*lists, strict=True)], *whose, is_cut)
 
 
 def _ids_in(text: bytes) -> list[str]:

@@ -53,7 +53,7 @@ class Installation:
         self._administration = ""
         self._directory = directory
         self._settings_file = settings_file
-        self._store = StoreServer(store_directory)
+        self.store = StoreServer(store_directory)
         self._programs: list[subprocess.Popen[str]] = []
         self._tasks = itertools.count(1)
 
@@ -62,7 +62,7 @@ class Installation:
         return self.gateways[0]
 
     def start(self) -> None:
-        self._store.start()
+        self.store.start()
         # All at once, since each takes a while to import its libraries.
         ports = {"COHORT_SYNC_PORT": "0", "COHORT_SYNC_ADMIN_PORT": "0"}
         cohort_sync = self._start("cohort_sync", ports | {"HEAP_WEBHOOK_SECRET": SECRET})
@@ -76,7 +76,7 @@ class Installation:
         """SIGKILL to everything, the store too. Nobody gets to say goodbye."""
         for program in self._programs:
             program.kill()
-        self._store.kill()
+        self.store.kill()
         for program in self._programs:
             program.wait()
             if program.stdout is not None:
@@ -155,7 +155,7 @@ class Installation:
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
         shared = {
-            "REDIS_URL": self._store.url,
+            "REDIS_URL": self.store.url,
             "DATA_DIR": str(self._directory / "data"),
             "SETTINGS_FILE": str(self._settings_file),
         }

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from tests.node.node_sdk import HERE, install_packages
+from tests.node.node_sdk import HERE, Stack, install_packages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 Call = tuple[Any, ...]  # the method's name in the Node SDK, and its arguments
 
 _SECONDS = 60.0
+_PROGRAMS: dict[Stack, str] = {"cjs": "client_calls.cjs", "esm": "client_calls.mjs"}
 
 
-def node_calls(options: Mapping[str, Any], calls: Sequence[Call], *, vwo: int | None = None) -> list[Any]:
-    """What each call answered. `vwo`: the port of loopback that stands for VWO's own host."""
+def node_calls(
+    options: Mapping[str, Any], calls: Sequence[Call], *, vwo: int | None = None, stack: Stack = "cjs"
+) -> list[Any]:
+    """What each call answered. `vwo`: the port of loopback that stands for VWO's own host (`cjs` only)."""
     install_packages()
     job = {
         "options": dict(options),
@@ -25,7 +28,7 @@ def node_calls(options: Mapping[str, Any], calls: Sequence[Call], *, vwo: int | 
         "vwo": vwo,
     }
     done = subprocess.run(
-        ["node", str(HERE / "client_calls.cjs")],
+        ["node", str(HERE / _PROGRAMS[stack])],
         input=json.dumps(job),
         capture_output=True,
         encoding="utf-8",

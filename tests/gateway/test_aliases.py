@@ -15,6 +15,7 @@ from gateway.aliases import Aliases, forget_aliases
 from gateway.lookup_health import LookupHealth
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from published.visitors import keys as visitor_keys
 from tests.gateway.conftest import ACCOUNT, Wire
 from tests.support import http, processes
 from tests.support.waiting import until
@@ -76,6 +77,7 @@ def test_every_spelling_of_the_question_is_understood(gateway: Program, store: r
 
 
 RAW_IDS = ["tmp+1@x.com", "a&b", "a&accountId=999", "100%", "é%", "a=b;c", "a b+c", "José", "x+y@z&userId=q"]
+RAW_IDS += ["jane%40x.com", "a%2Bb", "%41", "a#b", "&" * 100]
 
 
 @pytest.mark.parametrize("alias", RAW_IDS)
@@ -100,6 +102,42 @@ def test_an_id_in_a_query_alone_is_taken_to_the_letter(gateway: Program, store: 
     query = f"accountId={ACCOUNT}&userId=a+b@x.com&aliasId=c&d+e@x.com"
     assert Wire(gateway.address).get(f"{SET}?{query}", method="POST").body == b'{"isAliasSet":true}'
     assert user_of(gateway, "c&d+e@x.com") == "a+b@x.com"
+
+
+def test_an_account_in_an_id_is_a_part_of_the_id(gateway: Program, store: redis.Redis) -> None:
+    del store  # empty
+    user, alias = "a&accountId=999", "tmp&accountId=999&sdkKey=other"
+    query = f"accountId={ACCOUNT}&sdkKey=k&userId={user}&aliasId={alias}"
+    assert Wire(gateway.address).get(f"{SET}?{query}", method="POST").body == b'{"isAliasSet":true}'
+    assert user_of(gateway, alias) == user
+
+
+@pytest.mark.parametrize("query", ["userId=u&accountId=999&aliasId=v", "aliasId=v&accountId=999&userId=u"])
+def test_an_account_may_stand_between_the_ids(gateway: Program, store: redis.Redis, query: str) -> None:
+    del store  # empty
+    answer = http.post(f"{gateway.address}{SET}?{query}", json={"userId": "u", "aliasId": "v"})
+    assert answer.json() == {"isAliasSet": False}  # nothing names the account 999
+
+
+def test_a_reading_that_is_too_long_is_none(gateway: Program, store: redis.Redis) -> None:
+    """An `é` is two characters of Latin-1, and a `@` may stand for itself where it is encoded."""
+    del store  # empty
+    for alias in ("é" * 1000, "@" * 1000):
+        put(gateway, alias=alias)
+        assert user_of(gateway, alias) == "user1"
+
+
+def test_the_start_of_an_id_is_nobody(gateway: Program, store: redis.Redis) -> None:
+    """Node's fetch ends the target at the `#` of an id; the SDK does not find its id in the answer, and keeps it."""
+    wire = Wire(gateway.address)
+    for value in ("[%22a", "%5B%22a"):
+        answer = json.loads(wire.get(f"{GET}?accountId={ACCOUNT}&sdkKey=k&userId={value}").body)
+        assert answer == [{"aliasId": '["a', "userId": '["a'}]
+    whole = "somebody-whole"
+    assert user_of(gateway, whole) == whole
+    new, _ = visitor_keys(ACCOUNT)
+    until(lambda: whole.encode() in store.hvals(new), what="the visitors to be written down")
+    assert b'["a' not in store.hvals(new)
 
 
 def test_several_are_answered_in_their_order(gateway: Program, store: redis.Redis) -> None:

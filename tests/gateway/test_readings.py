@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from gateway.readings import AskedIds, Question, read_ids, read_question, readings_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+_ENCODED = re.compile(
+    "%(?:[0189a-f][0-9a-f]|2[02357]|3[ce]|5[b-e]|60|7[b-df])", re.IGNORECASE
+)  # escapes that fetch writes
 LATIN_1 = st.text(st.characters(max_codepoint=255), min_size=1)
 
 
@@ -161,7 +166,10 @@ def test_rubbish_is_read_without_an_error_and_every_reading_is_utf8(query: bytes
         (b'["Jos\xe9"]', [["José"]]),
         ('["José"]'.encode(), [["José", "JosÃ©"]]),
         (b"%5B%22Jos%C3%A9%22%5D", [["José", "JosÃ©"]]),
-        (b"%5b%22tmp%2B1%40x.com%22%5d", [["tmp+1@x.com"]]),
+        (b"%5b%22tmp%2B1%40x.com%22%5d", [["tmp+1@x.com", "tmp%2B1%40x.com"]]),
+        (b'["a%40x.com"]', [["a%40x.com", "a@x.com"]]),  # who leaves " raw escapes no @
+        (b"[%22a%41%20b%22]", [["a%41 b", "aA b"]]),
+        (b'["a+b%2F"]', [["a+b%2F", "a b%2F", "a b/"]]),
         (b'["a+b"]', [["a+b", "a b"]]),
         (b'["a\\"b"]', [['a"b']]),
         (b'["a","b+c"]', [["a"], ["b+c"]]),
@@ -179,6 +187,26 @@ def test_rubbish_is_read_without_an_error_and_every_reading_is_utf8(query: bytes
 )
 def test_ids_are_read_as_the_sdks_write_them(query: bytes, value: bytes, ids: list[list[str]]) -> None:
     assert read_ids(query % value) == AskedIds(ids, "1", "k")
+
+
+@pytest.mark.parametrize("value", [b"[%22a", b"%5B%22a", b'["a', b"[%22a%41"])
+def test_a_list_that_a_hash_in_an_id_ended_is_told(value: bytes) -> None:
+    asked = read_ids(b"accountId=1&sdkKey=k&userId=" + value)
+    assert (len(asked.ids), asked[1:]) == (1, ("1", "k", True))
+
+
+@given(TEXT)
+@example("jane%40x.com")
+@example("a%2Bb+c&userId=d#")
+@example("100%")
+def test_an_id_is_read_whether_all_of_it_was_encoded_or_what_fetch_encodes(text: str) -> None:
+    listed = json.dumps([text], ensure_ascii=False)
+    spelt = [quote(listed, safe="")]
+    if not _ENCODED.search(text):  # nobody can tell those of an id from those of fetch
+        spelt.append(quote(listed, safe="%[]!$&()*+,;=:@/?\\^`{|}"))
+    for value in spelt:
+        [readings] = read_ids(f"accountId=1&sdkKey=k&userId={value}".encode()).ids
+        assert text in readings
 
 
 @given(st.binary())

@@ -1,9 +1,10 @@
 'use strict';
 
-// The real SDK makes the calls of a script, one after the other.
+// The real SDK makes the calls of a script, one after the other. With Node's http here; client_calls.mjs has it use fetch.
 //
 // stdin, one JSON job:
 //   {"options": {of init}, "calls": [{"method", "arguments"}], "vwo": {port of loopback that VWO's own host is, optional}}
+//   (a method of the client, or a function of the package)
 // stdout, one JSON list: what each call answered; of a flag {"enabled", "variables"}.
 
 const http = require('node:http');
@@ -17,17 +18,17 @@ function answerForVwo(port) {
   https.get = (options, callback) => http.get(here(options), callback);
 }
 
-async function main() {
+async function makeCalls(load) {
   let text = '';
   for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk;
   const job = JSON.parse(text);
   stayOnLoopback();
   if (job.vwo) answerForVwo(job.vwo);
-  const { init } = require('vwo-fme-node-sdk');
-  const client = await init({ retryConfig: { shouldRetry: false }, logger: { transport: { log() {} } }, ...job.options });
+  const sdk = await load();
+  const client = await sdk.init({ retryConfig: { shouldRetry: false }, logger: { transport: { log() {} } }, ...job.options });
   const answers = [];
   for (const call of job.calls) {
-    const answer = await client[call.method](...call.arguments);
+    const answer = await (call.method in client ? client : sdk)[call.method](...call.arguments);
     answers.push(
       call.method === 'getFlag' ? { enabled: answer.isEnabled(), variables: answer.getVariables() } : answer ?? null,
     );
@@ -36,4 +37,5 @@ async function main() {
   process.stdout.write(JSON.stringify(answers), () => process.exit(0));
 }
 
-main();
+module.exports = { makeCalls };
+if (require.main === module) makeCalls(() => require('vwo-fme-node-sdk'));

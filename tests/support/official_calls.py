@@ -1,7 +1,8 @@
 """The official Python SDK makes the calls of a script, one after the other: `python -I official_calls.py DIRECTORY`.
 
-DIRECTORY has the SDK. stdin, one JSON job: {"options": {of init}, "calls": [{"method", "arguments"}]}; stdout, one JSON
-list: what each call answered, of a flag {"enabled", "variables"}; stderr: the SDK's log, warnings and worse.
+DIRECTORY has the SDK. stdin, one JSON job: {"package", "options": {of init}, "calls": [{"method", "arguments"}]}, a
+method of the client or a function of the package; stdout, one JSON list: what each call answered, of a flag {"enabled",
+"variables"}; stderr: the SDK's log, warnings and worse.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ def main() -> None:
     stay_on_loopback()
     job = json.load(sys.stdin)
     logger = {"level": "WARN", "transport": {"level": "WARN"}}
-    client = importlib.import_module("vwo").init({"logger": logger, **job["options"]})
+    package = importlib.import_module(job["package"])
+    client = package.init({"logger": logger, **job["options"]})
     answers = []
     for call in job["calls"]:
-        answer = getattr(client, call["method"])(*call["arguments"])
-        if call["method"] == "get_flag":
+        method = call["method"]
+        answer = getattr(client if hasattr(client, method) else package, method)(*call["arguments"])
+        if method == "get_flag":
             answer = {"enabled": answer.is_enabled(), "variables": answer.get_variables()}
         answers.append(answer)
     json.dump(answers, answers_go_to)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OFFICIAL = "vwo-fme-python-sdk==1.65.0"
-Call = tuple[Any, ...]  # the method's name in the SDK, and its arguments
+OF_WINGIFY = "wingify-fme-python-sdk==1.65.0"
+Call = tuple[Any, ...]  # the name of a method of the client, or of a function of the package, and its arguments
 
 
 class Calls(NamedTuple):
@@ -27,11 +28,12 @@ def install_official() -> Path:
     return installed_apart(OFFICIAL)
 
 
-def official_calls(options: Mapping[str, Any], calls: Sequence[Call]) -> Calls:
+def official_calls(options: Mapping[str, Any], calls: Sequence[Call], *, requirement: str = OFFICIAL) -> Calls:
     """Make the calls one after the other in a fresh process, which ends once the SDK has sent its events."""
     job = {
+        "package": requirement.partition("-")[0],
         "options": dict(options),
         "calls": [{"method": method, "arguments": arguments} for method, *arguments in calls],
     }
-    done = run_apart("official_calls.py", OFFICIAL, job)
+    done = run_apart("official_calls.py", requirement, job)
     return Calls(json.loads(done.stdout), done.stderr)

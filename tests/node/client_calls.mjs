@@ -1,0 +1,3 @@
+import client from './client_calls.cjs';
+
+await client.makeCalls(() => import('vwo-fme-node-sdk'));
