@@ -1,0 +1,241 @@
+"""Tasks: runs of a name, their places, and what became of them.
+
+A run is one task; a name that is used again begins another run. Times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, tuple_, update
+
+from cohort_sync.truth.order import OPERATOR, SENDER
+from cohort_sync.truth.tables import FACTS, REPEATS, TASKS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from cohort_sync.truth.facts.log import ListRow
+    from cohort_sync.truth.order import Mode, TaskState
+
+SYNC, DRAIN, DELETE, IMPORT = "sync", "drain", "delete", "import"
+
+HOUR_MS = 3_600_000
+REMEMBERED_MS = 30 * 86_400_000  # for which a page is known: longer than any signature is accepted
+_FORGOTTEN_AT_ONCE = 2000  # rows
+ADD, REMOVE = 1, 2  # kinds of a page; one may be both
+
+_COLUMNS = (
+    TASKS.c.id,
+    TASKS.c.name,
+    TASKS.c.run,
+    TASKS.c.mode,
+    TASKS.c.at,
+    TASKS.c.newest,
+    TASKS.c.total,
+    TASKS.c.pages,
+    TASKS.c.adding,
+    TASKS.c.state,
+)
+_RUNS = (
+    select(*_COLUMNS, REPEATS.c.task)
+    .outerjoin(
+        REPEATS,
+        and_(
+            REPEATS.c.list == bindparam("row"),
+            REPEATS.c.name == bindparam("page"),
+            REPEATS.c.task == TASKS.c.id,
+        ),
+    )
+    .where(TASKS.c.list == bindparam("row"), TASKS.c.name == bindparam("task"), TASKS.c.rank == SENDER)
+    .order_by(TASKS.c.at, TASKS.c.run)
+)
+_KNOWING = (
+    select(*_COLUMNS, REPEATS.c.task)
+    .join(REPEATS, REPEATS.c.task == TASKS.c.id)
+    .where(REPEATS.c.list == bindparam("row"), REPEATS.c.name == bindparam("page"))
+    .order_by(TASKS.c.at, TASKS.c.run)
+)
+_SAME_NUMBER = select(FACTS.c.place, FACTS.c.adds, FACTS.c.removes).where(
+    FACTS.c.task == bindparam("task"), FACTS.c.number == bindparam("number"), FACTS.c.kind == "page"
+)
+_INSERT = insert(TASKS)
+_UPDATE = update(TASKS).where(TASKS.c.id == bindparam("row"))
+
+
+@dataclass(slots=True)
+class Run:
+    """A task as its row stands; `knows`: the page that was asked for is known to belong to it."""
+
+    id: int
+    name: str
+    run: int
+    mode: Mode
+    at: int
+    newest: int
+    total: int
+    pages: int
+    adding: int
+    state: TaskState
+    knows: bool = False
+
+    @property
+    def has_all_pages(self) -> bool:
+        return self.pages >= self.total
+
+    @property
+    def has_all_adding(self) -> bool:
+        """Whether pages that do more than remove cover every number: those that remove may be numbered apart."""
+        return self.adding >= self.total
+
+
+@dataclass(frozen=True, slots=True)
+class SameNumber:
+    """A page of a run, by its number: when it was signed, and its kinds."""
+
+    signed_at: int
+    kinds: int
+
+
+def kinds_of(adds: int, removes: int) -> int:
+    """A page that names nobody counts as one that adds."""
+    return (ADD if adds or not removes else 0) | (REMOVE if removes else 0)
+
+
+def runs(connection: Connection, row: ListRow, task: str, page: bytes) -> list[Run]:
+    """The runs of a sender's task in the order of their places; which of them know `page`."""
+    found = connection.execute(_RUNS, {"row": row.id, "task": task, "page": page})
+    return [Run(*fields, knows=known is not None) for *fields, known in found]
+
+
+def runs_knowing(connection: Connection, row: ListRow, page: bytes) -> list[Run]:
+    """The tasks that know `page`, whatever they are called."""
+    found = connection.execute(_KNOWING, {"row": row.id, "page": page})
+    return [Run(*fields, knows=True) for *fields, _ in found]
+
+
+def same_number(connection: Connection, run: Run, number: int) -> list[SameNumber]:
+    found = connection.execute(_SAME_NUMBER, {"task": run.id, "number": number})
+    return [SameNumber(place, kinds_of(adds, removes)) for place, adds, removes in found]
+
+
+def insert_task(
+    connection: Connection,
+    row: ListRow,
+    *,
+    kind: str,
+    name: str,
+    run: int,
+    mode: Mode,
+    at: int,
+    rank: int,
+    total: int,
+    state: TaskState,
+    now: int,
+    newest: int | None = None,
+    pages: int = 0,
+    adding: int = 0,
+) -> int:
+    """A new task's row id; the list has then a newest place that is no earlier."""
+    key = connection.execute(
+        _INSERT,
+        {
+            "list": row.id,
+            "kind": kind,
+            "name": name,
+            "run": run,
+            "mode": mode,
+            "at": at,
+            "rank": rank,
+            "newest": at if newest is None else newest,
+            "total": total,
+            "pages": pages,
+            "adding": adding,
+            "state": state,
+            "state_at": now,
+            "last_page_at": now,
+        },
+    ).inserted_primary_key
+    assert key is not None  # noqa: S101 - an insert of one row has one
+    row.newest_place = max(row.newest_place, at)
+    return int(key[0])
+
+
+def update_task(connection: Connection, task: int, **changed: int | str) -> None:
+    connection.execute(_UPDATE, {"row": task, **changed})
+
+
+def insert_operators_task(
+    connection: Connection, row: ListRow, *, kind: str, mode: Mode, at: int, state: TaskState, now: int
+) -> tuple[int, str]:
+    """What an operator does, as a task: its row id and its name, which puts it behind those before it."""
+    name = f"{row.version + 1:015d}"
+    task = insert_task(
+        connection, row, kind=kind, name=name, run=0, mode=mode, at=at, rank=OPERATOR, total=0, state=state, now=now
+    )
+    return task, name
+
+
+def has_tasks_after(connection: Connection, row: ListRow, place: int) -> bool:
+    """Whether a sync or an import of the list is placed later (ms)."""
+    return (
+        connection.execute(
+            select(TASKS.c.id)
+            .where(TASKS.c.list == row.id, TASKS.c.at > place, TASKS.c.kind.in_((SYNC, IMPORT)))
+            .limit(1)
+        ).first()
+        is not None
+    )
+
+
+def newest_drain(connection: Connection, row: ListRow) -> tuple[int, int]:
+    """Place of the newest drain that the sender asked for, and the next run's number; -1 where there is none."""
+    at, run = connection.execute(
+        select(func.max(TASKS.c.at), func.max(TASKS.c.run)).where(
+            TASKS.c.list == row.id, TASKS.c.name == "", TASKS.c.rank == SENDER
+        )
+    ).one()
+    return (-1, 0) if at is None else (at, run + 1)
+
+
+def floor_above(connection: Connection, task: int) -> bool:
+    """Whether what a snapshot says is void: a drain, a deletion or a snapshot that counts is placed later."""
+    own, other = TASKS.alias("own"), TASKS.alias("other")
+    found = connection.execute(
+        select(other.c.id)
+        .join(own, own.c.list == other.c.list)
+        .where(
+            own.c.id == task,
+            other.c.id != own.c.id,
+            other.c.mode == "snapshot",
+            other.c.state.in_(("complete", "accepted")),
+            (other.c.at > own.c.at) | ((other.c.at == own.c.at) & (other.c.rank > own.c.rank)),
+        )
+        .limit(1)
+    ).first()
+    return found is not None
+
+
+def forget_tasks(connection: Connection, now: int) -> int:
+    """Drop a bounded number of pages that were known for long enough as of `now`, then of tasks that are in a base.
+
+    How many; 0: that was all.
+    """
+    before = now - REMEMBERED_MS
+    keys = (REPEATS.c.list, REPEATS.c.name, REPEATS.c.task)
+    old_pages = select(*keys).where(REPEATS.c.accepted_at < before).limit(_FORGOTTEN_AT_ONCE)
+    pages = connection.execute(delete(REPEATS).where(tuple_(*keys).in_(old_pages))).rowcount
+    if pages:
+        return pages
+    old_tasks = (
+        select(TASKS.c.id)
+        .where(
+            TASKS.c.last_page_at < before,
+            TASKS.c.state != "held",
+            ~exists().where(FACTS.c.task == TASKS.c.id),
+            ~exists().where(REPEATS.c.task == TASKS.c.id),
+        )
+        .limit(_FORGOTTEN_AT_ONCE)
+    )
+    return connection.execute(delete(TASKS).where(TASKS.c.id.in_(old_tasks))).rowcount
