@@ -17,7 +17,7 @@ def _table(name: str, *, integers: str = "", texts: str = "", blobs: str = "", k
 
 INSTALLATION = _table(
     "installation",
-    integers="only newest_place erasure registry created_at",
+    integers="only erasure registry created_at",
     texts="id",
     blobs="tag_key",
     key="only",

@@ -124,6 +124,8 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             self._roll_back()
             self._note_trouble(error)
+            with contextlib.suppress(UnavailableError):  # whoever comes next is told
+                self._files.check_committed()  # a large transaction that failed may have made the log longer
             return [_Outcome(waiting.future, error=self._told(error)) for waiting in batch]
         self.trouble = None
         self.commits += 1

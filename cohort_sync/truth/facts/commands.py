@@ -107,7 +107,7 @@ def begin_import(
     return row.id, task, place
 
 
-def import_page(connection: Connection, row_id: int, task: int, page: ImportedPage, *, at: int, now: int) -> None:
+def import_page(connection: Connection, *, row_id: int, task: int, page: ImportedPage, at: int, now: int) -> None:
     row = list_of_id(connection, row_id)
     digest = digest_of_body(page.body)
     update_task(connection, task, total=page.number, pages=page.number, adding=page.number, last_page_at=now)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from attribute_lists.bodies import Names, pack
 from cohort_sync.truth import connections
@@ -19,7 +20,7 @@ from cohort_sync.truth.facts.lists import list_of_id
 from cohort_sync.truth.facts.log import digest_of_body, forget_audit
 from cohort_sync.truth.facts.pages import Accepted, ErasedSinceError, PackedPage, Surroundings
 from cohort_sync.truth.facts.tasks import forget_tasks
-from cohort_sync.truth.tables import INSTALLATION
+from cohort_sync.truth.tables import LISTS
 from foundation.errors import BadRequestError, CohortGatewayError
 
 if TYPE_CHECKING:
@@ -169,10 +170,8 @@ class Facts:
         now = self.clock.wall()
         for number, (body, adds) in enumerate(bodies, 1):
             part = commands.ImportedPage(number, body, adds)
-            await self._database.write(
-                lambda connection, part=part: commands.import_page(connection, row, task, part, at=at, now=now),
-                size=len(body),
-            )
+            work = partial(commands.import_page, row_id=row, task=task, page=part, at=at, now=now)
+            await self._database.write(work, size=len(body))
         return await self._database.write(
             lambda connection: commands.end_import(connection, row, task, now=self.clock.wall())
         )
@@ -235,8 +234,8 @@ class Facts:
         """Forget pages that are known for 30 days, and the tasks and audit that nothing needs; how many rows."""
         now = self.clock.wall() if now is None else now
         total = 0
-        for forget in (forget_tasks, forget_audit):
-            while rows := await self._database.write(lambda connection, forget=forget: forget(connection, now)):
+        for forget in (partial(forget_tasks, now=now), forget_audit):
+            while rows := await self._database.write(forget):
                 total += rows
         return total
 
@@ -345,10 +344,10 @@ async def open_facts(
     rules: Rules | None = None,
     clock: Callable[[int], HeapClock] = HeapClock,
 ) -> Facts:
-    """The write path over `database`. `clock`: makes the clock from the newest place that the database has."""
+    """The write path over `database`. `clock`: makes the clock from the newest place of a task in the database."""
 
     def read(connection: DatabaseConnection) -> tuple[int, tuple[int, int], dict[bytes, str]]:
-        newest = connection.execute(select(INSTALLATION.c.newest_place)).scalar_one()
+        newest = max(0, connection.execute(select(func.max(LISTS.c.newest_place))).scalar() or 0)
         return newest, erasures.newest_erasure(connection), accounts_by_tag(connection)
 
     newest, newest_erasure, accounts = await database.read(read)

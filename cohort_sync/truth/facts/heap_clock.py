@@ -12,7 +12,7 @@ _DAY_MS = 86_400_000
 
 
 class HeapClock:
-    """Times are Unix milliseconds. `newest`: the largest signed time that the database has ever taken."""
+    """Times are Unix milliseconds. `newest`: the largest place that a task ever had, or signed time that was seen."""
 
     def __init__(
         self,

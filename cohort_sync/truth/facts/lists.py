@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from attribute_lists.names import checked_account, checked_list_id, is_list_id, list_id_candidates
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.facts.log import LIST_ROWS, ListRow, change_registry, list_row
 from cohort_sync.truth.tables import ALIASES, LISTS
 from foundation.errors import ConflictError, NotFoundError
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 256
 _AFTER_UNDERSCORE = chr(ord("_") + 1)
 
-_OF_SEGMENT = LIST_ROWS.where(
-    LISTS.c.account == bindparam("account"),
-    LISTS.c.source == bindparam("source"),
-    LISTS.c.segment_id == bindparam("segment_id"),
+_OF_SEGMENT = Prepared(
+    LIST_ROWS.where(
+        LISTS.c.account == bindparam("account"),
+        LISTS.c.source == bindparam("source"),
+        LISTS.c.segment_id == bindparam("segment_id"),
+    )
 )
 _OF_ID = LIST_ROWS.where(LISTS.c.id == bindparam("row"))
 _NAMED = LIST_ROWS.where(LISTS.c.account == bindparam("account"), LISTS.c.name == bindparam("name"))
@@ -39,9 +42,9 @@ _ALIASED = LIST_ROWS.join_from(LISTS, ALIASES, ALIASES.c.list == LISTS.c.id).whe
 
 def list_of_segment(connection: Connection, segment: Segment) -> ListRow | None:
     """The segment's list, deleted or not; None: nothing was ever heard of it."""
-    found = connection.execute(
-        _OF_SEGMENT, {"account": segment.account, "source": segment.source, "segment_id": segment.id}
-    ).first()
+    found = _OF_SEGMENT.run(
+        connection, {"account": segment.account, "source": segment.source, "segment_id": segment.id}
+    ).fetchone()
     return None if found is None else list_row(found)
 
 

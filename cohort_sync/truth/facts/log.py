@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
 
 from attribute_lists.projection.truth import Version
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.tables import AUDIT, BASES, FACTS, INSTALLATION, LISTS
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ CHAIN_BYTES = 8
 AUDIT_ROWS = 100_000
 _FORGOTTEN_AT_ONCE = 2000
 
-_INSERT = insert(FACTS)
-_UPDATE_LIST = (
+_INSERT = Prepared(insert(FACTS), *FACTS.c.keys())
+_UPDATE_LIST = Prepared(
     update(LISTS)
     .where(LISTS.c.id == bindparam("row"))
     .values(
@@ -135,8 +136,8 @@ def append(connection: Connection, row: ListRow, fact: Fact, *, now: int) -> Ver
     said = (fact.kind, fact.task_name, fact.run, fact.number, fact.place, fact.digest, detail)
     row.version += 1
     row.chain = hashlib.blake2b(row.chain + _encode(said), digest_size=CHAIN_BYTES).digest()
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         {
             "list": row.id,
             "version": row.version,
@@ -155,8 +156,8 @@ def append(connection: Connection, row: ListRow, fact: Fact, *, now: int) -> Ver
         },
     )
     is_page = fact.kind == "page"
-    connection.execute(
-        _UPDATE_LIST,
+    _UPDATE_LIST.run(
+        connection,
         {
             "row": row.id,
             "to_version": row.version,
@@ -181,7 +182,7 @@ def change_registry(connection: Connection) -> None:
     connection.execute(_CHANGE_REGISTRY)
 
 
-def forget_audit(connection: Connection, _now: int) -> int:
+def forget_audit(connection: Connection) -> int:
     """Drop a bounded number of the oldest lines beyond those that are kept; how many."""
     newest = connection.execute(select(func.max(AUDIT.c.id))).scalar() or 0
     old = select(AUDIT.c.id).where(AUDIT.c.id <= newest - AUDIT_ROWS).limit(_FORGOTTEN_AT_ONCE)

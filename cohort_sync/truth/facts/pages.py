@@ -7,8 +7,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, insert, update
-
 from cohort_sync.truth.facts.lists import list_of_segment, make_list, set_deleted
 from cohort_sync.truth.facts.log import Fact, append
 from cohort_sync.truth.facts.tasks import (
@@ -21,13 +19,14 @@ from cohort_sync.truth.facts.tasks import (
     insert_task,
     kinds_of,
     newest_drain,
+    remember_page,
     runs,
     runs_knowing,
     same_number,
     update_task,
+    write_back,
 )
 from cohort_sync.truth.order import SENDER
-from cohort_sync.truth.tables import INSTALLATION, REPEATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,12 +36,9 @@ if TYPE_CHECKING:
     from attribute_lists.projection.truth import Version
     from cohort_sync.truth.facts.incoming import Drain, Page, Segment
     from cohort_sync.truth.facts.log import ListRow
+    from cohort_sync.truth.facts.tasks import SameNumber
     from cohort_sync.truth.order import TaskState
 
-_NEWEST_PLACE = (
-    update(INSTALLATION).where(INSTALLATION.c.newest_place < bindparam("place")).values(newest_place=bindparam("place"))
-)
-_INSERT_REPEAT = insert(REPEATS)
 _ENDED: tuple[TaskState, ...] = ("refused", "given_up")
 
 
@@ -108,14 +104,14 @@ def accept_page(
     name = _known_by(page)
     family = _family(connection, row, page, name)
     known = _known(family, page, signed)
+    was_deleted = row.is_deleted
     if known is not None:
         moved = page.signed_at is not None and _move_known(connection, row, known, signed, around)
-        return _accepted(row, is_known=not moved, registry=is_new_list or moved), None
+        return _accepted(row, is_known=not moved, registry=was_deleted != row.is_deleted), None
     kinds = kinds_of(len(page.names.add), len(page.names.remove))
-    run = _fitting(connection, family, page, signed, kinds)
+    run, others = _fitting(connection, family, page, signed, kinds)
     if run is not None and run.at <= row.folded_to:
         run = None  # what it says is in the base: a page that comes now counts just above that
-    was_deleted = row.is_deleted
     moved_from: int | None = None
     if run is None:
         run = _begin(connection, row, page, max(signed, row.folded_to + 1), family, kinds, around, packed)
@@ -124,12 +120,11 @@ def accept_page(
         at = min(run.at, max(signed, row.folded_to + 1))
         _check_erasures(packed, around, at)
         moved_from = run.at if at < run.at else None
-        _join(connection, row, run, page, at, signed, kinds, around)
+        _join(connection, row, run, page, at, signed, others, around)
         is_new_task = False
     if name is not None:
-        connection.execute(_INSERT_REPEAT, {"list": row.id, "name": name, "task": run.id, "accepted_at": around.now})
+        remember_page(connection, row, run, name, now=around.now)
     _follow_place(connection, row, run.at, moved=moved_from is not None)
-    _note_newest(connection, page.signed_at)
     row.segment_name = page.segment.name or row.segment_name
     append(
         connection,
@@ -181,7 +176,6 @@ def accept_drain(connection: Connection, drain: Drain, surroundings: Callable[[]
         state="complete",
         now=around.now,
     )
-    _note_newest(connection, at)
     row.segment_name = drain.segment.name or row.segment_name
     append(connection, row, Fact(kind="task", task=task, run=run, place=at), now=around.now)
     return _accepted(row, registry=is_new_list)
@@ -258,25 +252,27 @@ def _move_known(connection: Connection, row: ListRow, run: Run, signed: int, aro
     return True
 
 
-def _fitting(connection: Connection, family: Sequence[Run], page: Page, signed: int, kinds: int) -> Run | None:
-    """The run that a page which is not known belongs to; None: it begins another one."""
+def _fitting(
+    connection: Connection, family: Sequence[Run], page: Page, signed: int, kinds: int
+) -> tuple[Run | None, Sequence[SameNumber]]:
+    """The run that a page which is not known belongs to, and its pages of that number; None: it begins another one."""
     named = [run for run in family if run.name == page.task]
     if page.task is None or not named:
-        return None
+        return None, ()
     begun = [run for run in named if run.at - HOUR_MS <= signed]
     run = begun[-1] if begun else named[0]
+    others = same_number(connection, run, page.number)
     if page.name is not None:
-        return run
-    for other in same_number(connection, run, page.number):
-        if other.kinds & kinds and abs(signed - other.signed_at) > HOUR_MS:
-            return None
+        return run, others
+    if any(other.kinds & kinds and abs(signed - other.signed_at) > HOUR_MS for other in others):
+        return None, ()
     if signed > run.newest + HOUR_MS:
         # It had all its pages: add u1, remove u1, add u1 under one name on three days are three tasks. A snapshot that
         # is made of removes alone would be one of nobody.
         is_over = run.has_all_pages if run.mode == "delta" else run.state in _ENDED
         if is_over:
-            return None
-    return run
+            return None, ()
+    return run, others
 
 
 def _begin(
@@ -303,6 +299,7 @@ def _begin(
         pages=1,
         adding=int(bool(kinds & ADD)),
         state="open",
+        state_at=around.now,
     )
     if run.mode == "delta" and run.has_all_pages:
         run.state = "complete"
@@ -325,26 +322,24 @@ def _begin(
 
 
 def _join(
-    connection: Connection, row: ListRow, run: Run, page: Page, at: int, signed: int, kinds: int, around: Surroundings
+    connection: Connection,
+    row: ListRow,
+    run: Run,
+    page: Page,
+    at: int,
+    signed: int,
+    others: Sequence[SameNumber],
+    around: Surroundings,
 ) -> None:
-    others = same_number(connection, run, page.number)
+    kinds = kinds_of(len(page.names.add), len(page.names.remove))
     run.at = at
     run.newest = max(run.newest, signed)
     run.total = max(run.total, page.total, page.number)
     run.pages += not others
     run.adding += bool(kinds & ADD) and not any(other.kinds & ADD for other in others)
-    changed: dict[str, int | str] = {
-        "at": run.at,
-        "newest": run.newest,
-        "total": run.total,
-        "pages": run.pages,
-        "adding": run.adding,
-        "last_page_at": around.now,
-    }
     if run.mode == "delta" and run.state != "complete" and run.has_all_pages:
-        run.state = "complete"
-        changed |= {"state": run.state, "state_at": around.now}
-    update_task(connection, run.id, **changed)
+        run.state, run.state_at = "complete", around.now
+    write_back(connection, run, now=around.now)
     row.newest_place = max(row.newest_place, at)
 
 
@@ -362,8 +357,3 @@ def _check_erasures(packed: PackedPage, around: Surroundings, at: int) -> None:
     number, place = around.newest_erasure
     if place >= at and (packed.erasures != number or packed.erased_from > at):
         raise ErasedSinceError(at)
-
-
-def _note_newest(connection: Connection, signed_at: int | None) -> None:
-    if signed_at is not None:
-        connection.execute(_NEWEST_PLACE, {"place": signed_at})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, tuple_, update
 
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.order import OPERATOR, SENDER
 from cohort_sync.truth.tables import FACTS, REPEATS, TASKS
 
@@ -37,9 +38,10 @@ _COLUMNS = (
     TASKS.c.pages,
     TASKS.c.adding,
     TASKS.c.state,
+    TASKS.c.state_at,
 )
-_RUNS = (
-    select(*_COLUMNS, REPEATS.c.task)
+_RUNS = Prepared(
+    select(*_COLUMNS, REPEATS.c.task.is_not(None))
     .outerjoin(
         REPEATS,
         and_(
@@ -52,16 +54,20 @@ _RUNS = (
     .order_by(TASKS.c.at, TASKS.c.run)
 )
 _KNOWING = (
-    select(*_COLUMNS, REPEATS.c.task)
+    select(*_COLUMNS, REPEATS.c.task.is_not(None))
     .join(REPEATS, REPEATS.c.task == TASKS.c.id)
     .where(REPEATS.c.list == bindparam("row"), REPEATS.c.name == bindparam("page"))
     .order_by(TASKS.c.at, TASKS.c.run)
 )
-_SAME_NUMBER = select(FACTS.c.place, FACTS.c.adds, FACTS.c.removes).where(
-    FACTS.c.task == bindparam("task"), FACTS.c.number == bindparam("number"), FACTS.c.kind == "page"
+_SAME_NUMBER = Prepared(
+    select(FACTS.c.place, FACTS.c.adds, FACTS.c.removes).where(
+        FACTS.c.task == bindparam("task"), FACTS.c.number == bindparam("number"), FACTS.c.kind == "page"
+    )
 )
-_INSERT = insert(TASKS)
+_INSERT = Prepared(insert(TASKS).returning(TASKS.c.id), *(column.name for column in TASKS.c if column.name != "id"))
 _UPDATE = update(TASKS).where(TASKS.c.id == bindparam("row"))
+_WRITE_BACK = Prepared(_UPDATE, "at", "newest", "total", "pages", "adding", "state", "state_at", "last_page_at")
+_REMEMBER = Prepared(insert(REPEATS), *REPEATS.c.keys())
 
 
 @dataclass(slots=True)
@@ -78,6 +84,7 @@ class Run:
     pages: int
     adding: int
     state: TaskState
+    state_at: int
     knows: bool = False
 
     @property
@@ -105,18 +112,18 @@ def kinds_of(adds: int, removes: int) -> int:
 
 def runs(connection: Connection, row: ListRow, task: str, page: bytes) -> list[Run]:
     """The runs of a sender's task in the order of their places; which of them know `page`."""
-    found = connection.execute(_RUNS, {"row": row.id, "task": task, "page": page})
-    return [Run(*fields, knows=known is not None) for *fields, known in found]
+    found = _RUNS.run(connection, {"row": row.id, "task": task, "page": page})
+    return [Run(*fields) for fields in found]
 
 
 def runs_knowing(connection: Connection, row: ListRow, page: bytes) -> list[Run]:
     """The tasks that know `page`, whatever they are called."""
     found = connection.execute(_KNOWING, {"row": row.id, "page": page})
-    return [Run(*fields, knows=True) for *fields, _ in found]
+    return [Run(*fields) for fields in found]
 
 
 def same_number(connection: Connection, run: Run, number: int) -> list[SameNumber]:
-    found = connection.execute(_SAME_NUMBER, {"task": run.id, "number": number})
+    found = _SAME_NUMBER.run(connection, {"task": run.id, "number": number})
     return [SameNumber(place, kinds_of(adds, removes)) for place, adds, removes in found]
 
 
@@ -138,8 +145,8 @@ def insert_task(
     adding: int = 0,
 ) -> int:
     """A new task's row id; the list has then a newest place that is no earlier."""
-    key = connection.execute(
-        _INSERT,
+    cursor = _INSERT.run(
+        connection,
         {
             "list": row.id,
             "kind": kind,
@@ -156,10 +163,32 @@ def insert_task(
             "state_at": now,
             "last_page_at": now,
         },
-    ).inserted_primary_key
-    assert key is not None  # noqa: S101 - an insert of one row has one
+    )
     row.newest_place = max(row.newest_place, at)
-    return int(key[0])
+    return int(cursor.fetchall()[0][0])
+
+
+def write_back(connection: Connection, run: Run, *, now: int) -> None:
+    """Write what a page has changed of its run."""
+    _WRITE_BACK.run(
+        connection,
+        {
+            "row": run.id,
+            "at": run.at,
+            "newest": run.newest,
+            "total": run.total,
+            "pages": run.pages,
+            "adding": run.adding,
+            "state": run.state,
+            "state_at": run.state_at,
+            "last_page_at": now,
+        },
+    )
+
+
+def remember_page(connection: Connection, row: ListRow, run: Run, page: bytes, *, now: int) -> None:
+    """The run knows `page` from now on."""
+    _REMEMBER.run(connection, {"list": row.id, "name": page, "task": run.id, "accepted_at": now})
 
 
 def update_task(connection: Connection, task: int, **changed: int | str) -> None:
@@ -228,10 +257,12 @@ def forget_tasks(connection: Connection, now: int) -> int:
     pages = connection.execute(delete(REPEATS).where(tuple_(*keys).in_(old_pages))).rowcount
     if pages:
         return pages
+    later = TASKS.alias("later")
     old_tasks = (
         select(TASKS.c.id)
         .where(
             TASKS.c.last_page_at < before,
+            exists().where(later.c.list == TASKS.c.list, later.c.at > TASKS.c.at),  # the latest one is shown
             TASKS.c.state != "held",
             ~exists().where(FACTS.c.task == TASKS.c.id),
             ~exists().where(REPEATS.c.task == TASKS.c.id),

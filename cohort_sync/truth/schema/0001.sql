@@ -5,7 +5,6 @@ CREATE TABLE installation (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     id TEXT NOT NULL,                          -- names this database; what is projected bears it, `restore` renews it
     tag_key BLOB NOT NULL,                     -- key of the hashes of erased persons
-    newest_place INTEGER NOT NULL DEFAULT 0,   -- the largest signed time ever accepted
     erasure INTEGER NOT NULL DEFAULT 0,        -- number of the newest erasure
     registry INTEGER NOT NULL DEFAULT 0,       -- counts the changes of lists, aliases and connections
     created_at INTEGER NOT NULL
