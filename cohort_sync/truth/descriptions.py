@@ -9,7 +9,7 @@ from sqlalchemy import and_, select
 
 from attribute_lists.describe import ListDescription
 from cohort_sync.truth.facts.snapshots import QUIET_MS
-from cohort_sync.truth.facts.tasks import DELETE, DRAIN, SYNC
+from cohort_sync.truth.facts.tasks import DELETE, DRAIN, SYNC, is_void
 from cohort_sync.truth.tables import ALIASES, AUDIT, FACTS, LISTS, TASKS
 
 if TYPE_CHECKING:
@@ -125,12 +125,15 @@ def _newest_tasks(connection: Connection, one: int | None, kinds: tuple[str, ...
 
 
 def _held(connection: Connection, one: int | None) -> dict[int, str]:
-    """`<live> <staged>` members of each list where a snapshot waits for the operator, of the latest one."""
+    """`<live> <staged>` members of each list where a snapshot waits for the operator, of the latest one.
+
+    What is void waits for nobody.
+    """
     is_held = and_(TASKS.c.mode == "snapshot", TASKS.c.state == "held")
     wanted = (
         select(TASKS.c.list, FACTS.c.detail)
         .join(FACTS, and_(FACTS.c.task == TASKS.c.id, FACTS.c.kind == "end"))
-        .where(is_held)
+        .where(is_held, ~is_void())
         .order_by(TASKS.c.at, FACTS.c.version)
     )
     found = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 APPLICATION_ID = 0x43475753  # "CGWS"
-_SCHEMA = Path(__file__).parent.parent / "schema"
+SCHEMA = Path(__file__).parent.parent / "schema"
 _NUMBERED = re.compile(r"(\d{4})\.sql")
 _BUSY_SECONDS = 2.0  # somebody looks at the database with a tool that locks it
 _CACHE_KIB = 16 * 1024
@@ -119,7 +119,7 @@ def _migrate(raw: sqlite3.Connection) -> None:
 
 
 def _schemas() -> list[tuple[int, Path]]:
-    found = ((_NUMBERED.fullmatch(path.name), path) for path in _SCHEMA.iterdir())
+    found = ((_NUMBERED.fullmatch(path.name), path) for path in SCHEMA.iterdir())
     return sorted((int(match[1]), path) for match, path in found if match)
 
 

@@ -23,6 +23,7 @@ from cohort_sync.truth.facts.tasks import (
     runs,
     runs_knowing,
     same_number,
+    signed_times,
     update_task,
     write_back,
 )
@@ -103,13 +104,14 @@ def accept_page(
     signed = max(row.newest_place + 1, around.bound) if page.signed_at is None else page.signed_at
     name = _known_by(page)
     family = _family(connection, row, page, name)
-    known = _known(family, page, signed)
+    is_used_again = _is_used_again(family, page, signed)
+    known = None if is_used_again else _known(connection, family, signed)
     was_deleted = row.is_deleted
     if known is not None:
         moved = page.signed_at is not None and _move_known(connection, row, known, signed, around)
         return _accepted(row, is_known=not moved, registry=was_deleted != row.is_deleted), None
     kinds = kinds_of(len(page.names.add), len(page.names.remove))
-    run, others = _fitting(connection, family, page, signed, kinds)
+    run, others = (None, ()) if is_used_again else _fitting(connection, family, page, signed, kinds)
     if run is not None and run.at <= row.folded_to:
         run = None  # what it says is in the base: a page that comes now counts just above that
     moved_from: int | None = None
@@ -208,7 +210,7 @@ def _known_by(page: Page) -> bytes | None:
 
 
 def _family(connection: Connection, row: ListRow, page: Page, name: bytes | None) -> list[Run]:
-    """The tasks that the page may belong to, in the order of their places."""
+    """The tasks that the page may belong to: the runs of its task, the present one last."""
     family = [] if page.task is None else runs(connection, row, page.task, name or b"")
     if page.name is None or name is None:
         return family
@@ -216,16 +218,20 @@ def _family(connection: Connection, row: ListRow, page: Page, name: bytes | None
     return others + family
 
 
-def _known(family: Sequence[Run], page: Page, signed: int) -> Run | None:
-    """The run that the page is known to belong to."""
-    knowing = [run for run in family if run.knows]
-    if not knowing:
-        return None
+def _is_used_again(family: Sequence[Run], page: Page, signed: int) -> bool:
+    """Whether a body of an earlier run begins another one: it is signed over an hour after the present one's pages."""
+    if page.name is not None or not any(run.knows for run in family):
+        return False
     present = family[-1]
-    if page.name is None and not present.knows and signed > present.newest + HOUR_MS:
-        return None  # a name that is used again, and with a body that was there before
-    begun = [run for run in knowing if run.at <= signed]
-    return begun[-1] if begun else knowing[0]
+    return not present.knows and signed > present.newest + HOUR_MS
+
+
+def _known(connection: Connection, family: Sequence[Run], signed: int) -> Run | None:
+    """The run that a page is known to belong to: of several the one with a page signed nearest to it."""
+    knowing = [run for run in family if run.knows]
+    if len(knowing) < 2:  # noqa: PLR2004 - it is clear
+        return knowing[0] if knowing else None
+    return min(knowing, key=lambda run: min(abs(signed - time) for time in signed_times(connection, run)))
 
 
 def _move_known(connection: Connection, row: ListRow, run: Run, signed: int, around: Surroundings) -> bool:
@@ -259,18 +265,13 @@ def _fitting(
     named = [run for run in family if run.name == page.task]
     if page.task is None or not named:
         return None, ()
-    begun = [run for run in named if run.at - HOUR_MS <= signed]
-    run = begun[-1] if begun else named[0]
+    # A page that was long under way may be one of an earlier run.
+    run = next((run for run in reversed(named) if run.at - HOUR_MS <= signed), named[0])
     others = same_number(connection, run, page.number)
-    if page.name is not None:
-        return run, others
-    if any(other.kinds & kinds and abs(signed - other.signed_at) > HOUR_MS for other in others):
-        return None, ()
-    if signed > run.newest + HOUR_MS:
-        # It had all its pages: add u1, remove u1, add u1 under one name on three days are three tasks. A snapshot that
-        # is made of removes alone would be one of nobody.
-        is_over = run.has_all_pages if run.mode == "delta" else run.state in _ENDED
-        if is_over:
+    if page.name is None and signed > run.newest + HOUR_MS:
+        # It has such a page, or all its pages: add u1, remove u1, add u1 under one name on three days are three tasks.
+        is_taken = any(other.kinds == kinds for other in others)
+        if is_taken or run.has_all_pages or run.state in _ENDED:
             return None, ()
     return run, others
 

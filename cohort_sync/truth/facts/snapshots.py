@@ -13,7 +13,7 @@ from sqlalchemy import and_, or_, select
 
 from cohort_sync.truth.facts.lists import list_of_id
 from cohort_sync.truth.facts.log import Fact, append
-from cohort_sync.truth.facts.tasks import IMPORT, SYNC, floor_above, update_task
+from cohort_sync.truth.facts.tasks import IMPORT, SYNC, is_void, update_task
 from cohort_sync.truth.tables import TASKS
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ class Due:
 
 def undecided(connection: Connection, task: int) -> Undecided | None:
     """None: it was decided meanwhile."""
-    found = connection.execute(select(TASKS.c.list).where(TASKS.c.id == task, TASKS.c.state == "open")).scalar()
-    return None if found is None else Undecided(task, found, floor_above(connection, task))
+    is_open = and_(TASKS.c.id == task, TASKS.c.state == "open")
+    found = connection.execute(select(TASKS.c.list, is_void()).where(is_open)).first()
+    return None if found is None else Undecided(task, found[0], bool(found[1]))
 
 
 def due(connection: Connection, now: int) -> Due:
@@ -59,19 +60,21 @@ def due(connection: Connection, now: int) -> Due:
     is_open = and_(TASKS.c.mode == "snapshot", TASKS.c.state == "open")
     is_sync = TASKS.c.kind == SYNC
     has_all = TASKS.c.adding >= TASKS.c.total  # the process ended before it was decided
-    quiet = and_(TASKS.c.pages >= TASKS.c.total, TASKS.c.last_page_at <= now - QUIET_MS)
+    # One that is made of removes alone says whom there shall not be, and not that there shall be nobody.
+    quiet = and_(TASKS.c.pages >= TASKS.c.total, TASKS.c.adding > 0, TASKS.c.last_page_at <= now - QUIET_MS)
     is_held = and_(TASKS.c.mode == "snapshot", TASKS.c.state == "held")
     ready = select(TASKS.c.id).where(is_open, is_sync, or_(has_all, quiet)).order_by(TASKS.c.at)
     held = select(TASKS.c.id).where(is_held, TASKS.c.state_at <= now - HELD_MS)
     # An import ends with its command, or never.
-    is_short = or_(TASKS.c.kind == IMPORT, TASKS.c.pages < TASKS.c.total)
+    is_short = or_(TASKS.c.kind == IMPORT, TASKS.c.pages < TASKS.c.total, TASKS.c.adding == 0)
     old = select(TASKS.c.id).where(is_open, is_short, TASKS.c.last_page_at <= now - WINDOW_MS)
     return Due(*(list(connection.execute(wanted.limit(_MOST_DUE)).scalars()) for wanted in (ready, held, old)))
 
 
 def held(connection: Connection, row: int) -> list[int]:
-    """The list's snapshots that wait for an operator, in the order of their places."""
-    waiting = select(TASKS.c.id).where(TASKS.c.list == row, TASKS.c.mode == "snapshot", TASKS.c.state == "held")
+    """The list's snapshots that wait for an operator and are not void, in the order of their places."""
+    is_held = and_(TASKS.c.mode == "snapshot", TASKS.c.state == "held")
+    waiting = select(TASKS.c.id).where(TASKS.c.list == row, is_held, ~is_void())
     return list(connection.execute(waiting.order_by(TASKS.c.at, TASKS.c.name, TASKS.c.run)).scalars())
 
 

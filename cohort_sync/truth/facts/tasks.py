@@ -15,7 +15,7 @@ from cohort_sync.truth.order import OPERATOR, SENDER
 from cohort_sync.truth.tables import FACTS, REPEATS, TASKS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from cohort_sync.truth.facts.log import ListRow
     from cohort_sync.truth.order import Mode, TaskState
@@ -51,7 +51,7 @@ _RUNS = Prepared(
         ),
     )
     .where(TASKS.c.list == bindparam("row"), TASKS.c.name == bindparam("task"), TASKS.c.rank == SENDER)
-    .order_by(TASKS.c.at, TASKS.c.run)
+    .order_by(TASKS.c.run)
 )
 _KNOWING = (
     select(*_COLUMNS, REPEATS.c.task.is_not(None))
@@ -111,7 +111,7 @@ def kinds_of(adds: int, removes: int) -> int:
 
 
 def runs(connection: Connection, row: ListRow, task: str, page: bytes) -> list[Run]:
-    """The runs of a sender's task in the order of their places; which of them know `page`."""
+    """The runs of a sender's task in the order in which they began; which of them know `page`."""
     found = _RUNS.run(connection, {"row": row.id, "task": task, "page": page})
     return [Run(*fields) for fields in found]
 
@@ -125,6 +125,12 @@ def runs_knowing(connection: Connection, row: ListRow, page: bytes) -> list[Run]
 def same_number(connection: Connection, run: Run, number: int) -> list[SameNumber]:
     found = _SAME_NUMBER.run(connection, {"task": run.id, "number": number})
     return [SameNumber(place, kinds_of(adds, removes)) for place, adds, removes in found]
+
+
+def signed_times(connection: Connection, run: Run) -> list[int]:
+    """When pages of the run were signed, as far as its facts are there still."""
+    places = select(FACTS.c.place).where(FACTS.c.task == run.id, FACTS.c.kind.in_(("page", "move")))
+    return [run.at, run.newest, *connection.execute(places).scalars()]
 
 
 def insert_task(
@@ -228,22 +234,16 @@ def newest_drain(connection: Connection, row: ListRow) -> tuple[int, int]:
     return (-1, 0) if at is None else (at, run + 1)
 
 
-def floor_above(connection: Connection, task: int) -> bool:
-    """Whether what a snapshot says is void: a drain, a deletion or a snapshot that counts is placed later."""
-    own, other = TASKS.alias("own"), TASKS.alias("other")
-    found = connection.execute(
-        select(other.c.id)
-        .join(own, own.c.list == other.c.list)
-        .where(
-            own.c.id == task,
-            other.c.id != own.c.id,
-            other.c.mode == "snapshot",
-            other.c.state.in_(("complete", "accepted")),
-            (other.c.at > own.c.at) | ((other.c.at == own.c.at) & (other.c.rank > own.c.rank)),
-        )
-        .limit(1)
-    ).first()
-    return found is not None
+def is_void() -> ColumnElement[bool]:
+    """Of a row of `tasks`: a drain, a deletion or a snapshot that counts is placed later."""
+    later = TASKS.alias("later")
+    return exists().where(
+        later.c.list == TASKS.c.list,
+        later.c.mode == "snapshot",
+        later.c.state.in_(("complete", "accepted")),
+        tuple_(later.c.at, later.c.rank, later.c.name, later.c.run)
+        > tuple_(TASKS.c.at, TASKS.c.rank, TASKS.c.name, TASKS.c.run),
+    )
 
 
 def forget_tasks(connection: Connection, now: int) -> int:

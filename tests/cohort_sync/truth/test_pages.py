@@ -104,6 +104,8 @@ async def test_pages_that_add_and_pages_that_remove_may_have_the_same_number(wri
     await written.page("task", remove=["u2"], at=2 * HOUR, total=2)
     await written.page("task", add=["u3"], at=2 * HOUR, number=2, total=2)
     assert await written.places() == [0]
+    await written.page("task", remove=["u4"], at=4 * HOUR, number=2, total=2)
+    assert await written.places() == [0, 4 * HOUR]
 
 
 async def test_add_remove_add_under_one_name_on_three_days(written: Written) -> None:
@@ -130,7 +132,19 @@ async def test_a_delivery_that_comes_again_belongs_to_the_run_that_it_was_signed
     await written.page("daily", add=["u1"], at=2 * DAY)
     assert (await written.page("daily", add=["u1"], at=0)).is_known
     assert not (await written.page("daily", add=["u1"], at=-1)).is_known
-    assert await written.places() == [-1, DAY, 2 * DAY]
+    assert (await written.page("daily", add=["u1"], at=HOUR)).is_known
+    assert not (await written.page("daily", add=["u1"], at=2 * DAY - 1)).is_known
+    assert await written.places() == [-1, DAY, 2 * DAY - 1]
+
+
+async def test_a_body_of_an_earlier_run_begins_another_one_though_the_present_one_lacks_its_number(
+    written: Written,
+) -> None:
+    await written.page("daily", add=["u1"], total=2)
+    await written.page("daily", add=["u2"], number=2, total=2)
+    await written.page("daily", add=["u3"], total=2, at=DAY)
+    await written.page("daily", add=["u2"], number=2, total=2, at=DAY + 2 * HOUR)
+    assert await written.places() == [0, DAY, DAY + 2 * HOUR]
 
 
 async def test_a_late_page_of_an_earlier_run_does_not_move_the_present_one(written: Written) -> None:
@@ -139,12 +153,6 @@ async def test_a_late_page_of_an_earlier_run_does_not_move_the_present_one(writt
     await written.page("daily", add=["u2"], number=2, at=1000, total=2)
     assert await written.places() == [0, DAY]
     assert [task.pages for task in await written.tasks()] == [2, 1]
-
-
-async def test_runs_do_not_depend_on_which_body_came_first(written: Written) -> None:
-    await written.page("daily", add=["u2"], at=DAY)
-    await written.page("daily", add=["u1"], at=0)
-    assert await written.places() == [0, DAY]
 
 
 async def test_a_page_is_known_by_the_name_that_its_sender_gives(written: Written) -> None:

@@ -118,6 +118,24 @@ async def test_one_that_is_void_is_never_held(written: Written) -> None:
     assert await written.members() == set()
 
 
+async def test_one_that_became_void_waits_for_nobody(written: Written) -> None:
+    await with_members(written, live=100, staged=1)
+    await written.drained(5000)
+    with pytest.raises(NotFoundError):
+        await written.facts.accept_snapshot(*NAME, actor="me")
+
+
+async def test_one_that_is_made_of_removes_alone_empties_no_list(written: Written) -> None:
+    await written.page("before", add=["u1"], at=0)
+    await snapshot(written, "sync", remove=["u2"], at=1)
+    written.clocks.pass_ms(HOUR)
+    assert not await written.facts.finish_quiet_snapshots()
+    assert await written.members() == {"u1"}
+    written.clocks.pass_ms(4 * DAY)
+    await written.facts.finish_quiet_snapshots()
+    assert await states(written) == ["given_up"]
+
+
 async def test_one_that_never_ends_is_given_up(written: Written) -> None:
     await snapshot(written, "sync", total=2, add=["u1"])
     written.clocks.pass_ms(4 * DAY - 1)
