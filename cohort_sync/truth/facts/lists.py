@@ -33,7 +33,21 @@ _OF_SEGMENT = Prepared(
         LISTS.c.segment_id == bindparam("segment_id"),
     )
 )
-_OF_ID = LIST_ROWS.where(LISTS.c.id == bindparam("row"))
+_OF_ID = Prepared(LIST_ROWS.where(LISTS.c.id == bindparam("row")))
+_TAKEN = Prepared(
+    select(LISTS.c.name)
+    .where(LISTS.c.account == bindparam("account"), LISTS.c.name.between(bindparam("first"), bindparam("last")))
+    .union(
+        select(ALIASES.c.alias).where(
+            ALIASES.c.account == bindparam("account"), ALIASES.c.alias.between(bindparam("first"), bindparam("last"))
+        )
+    )
+)
+_INSERT_LIST = Prepared(
+    insert(LISTS).returning(LISTS.c.id),
+    *("account", "name", "source", "segment_id", "segment_name", "mode", "is_active", "chain", "created_at"),
+)
+_INSERT_ALIAS = Prepared(insert(ALIASES), *ALIASES.c.keys())
 _NAMED = LIST_ROWS.where(LISTS.c.account == bindparam("account"), LISTS.c.name == bindparam("name"))
 _ALIASED = LIST_ROWS.join_from(LISTS, ALIASES, ALIASES.c.list == LISTS.c.id).where(
     ALIASES.c.account == bindparam("account"), ALIASES.c.alias == bindparam("name")
@@ -49,7 +63,7 @@ def list_of_segment(connection: Connection, segment: Segment) -> ListRow | None:
 
 
 def list_of_id(connection: Connection, row: int) -> ListRow:
-    return list_row(connection.execute(_OF_ID, {"row": row}).one())
+    return list_row(_OF_ID.run(connection, {"row": row}).fetchone())
 
 
 def list_named(connection: Connection, account: str, name: str) -> ListRow:
@@ -68,8 +82,8 @@ def list_named(connection: Connection, account: str, name: str) -> ListRow:
 def make_list(connection: Connection, segment: Segment, *, is_active: bool, now: int) -> ListRow:
     """The list of a segment that is new: its name is the first free one."""
     name = _free_name(connection, segment)
-    key = connection.execute(
-        insert(LISTS),
+    cursor = _INSERT_LIST.run(
+        connection,
         {
             "account": segment.account,
             "name": name,
@@ -81,9 +95,8 @@ def make_list(connection: Connection, segment: Segment, *, is_active: bool, now:
             "chain": b"",
             "created_at": now,
         },
-    ).inserted_primary_key
-    assert key is not None  # noqa: S101 - an insert of one row has one
-    row = list_of_id(connection, int(key[0]))
+    )
+    row = list_of_id(connection, cursor.fetchall()[0][0])
     _alias_by_segment(connection, row)
     change_registry(connection)
     return row
@@ -129,7 +142,7 @@ def _alias_by_segment(connection: Connection, row: ListRow) -> None:
     if not is_list_id(row.segment_id):
         return
     if row.segment_id not in _taken(connection, row.account, row.segment_id, row.segment_id):
-        connection.execute(insert(ALIASES), {"account": row.account, "alias": row.segment_id, "list": row.id})
+        _INSERT_ALIAS.run(connection, {"account": row.account, "alias": row.segment_id, "list": row.id})
 
 
 def _free_name(connection: Connection, segment: Segment) -> str:
@@ -148,6 +161,4 @@ def _free_name(connection: Connection, segment: Segment) -> str:
 
 def _taken(connection: Connection, account: str, first: str, last: str) -> set[str]:
     """The names from `first` to `last` that stand for something in `account`."""
-    lists = select(LISTS.c.name).where(LISTS.c.account == account, LISTS.c.name.between(first, last))
-    aliases = select(ALIASES.c.alias).where(ALIASES.c.account == account, ALIASES.c.alias.between(first, last))
-    return set(connection.execute(lists.union(aliases)).scalars())
+    return {name for (name,) in _TAKEN.run(connection, {"account": account, "first": first, "last": last})}

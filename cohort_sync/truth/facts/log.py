@@ -47,7 +47,7 @@ _UPDATE_LIST = Prepared(
         skipped=LISTS.c.skipped + bindparam("skipped_more"),
     )
 )
-_CHANGE_REGISTRY = update(INSTALLATION).values(registry=INSTALLATION.c.registry + 1)
+_CHANGE_REGISTRY = Prepared(update(INSTALLATION).values(registry=INSTALLATION.c.registry + 1))
 _INSERT_AUDIT = insert(AUDIT)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -179,7 +179,7 @@ def append(connection: Connection, row: ListRow, fact: Fact, *, now: int) -> Ver
 
 def change_registry(connection: Connection) -> None:
     """Lists, aliases or connections are others than before."""
-    connection.execute(_CHANGE_REGISTRY)
+    _CHANGE_REGISTRY.run(connection, {})
 
 
 def forget_audit(connection: Connection) -> int:
