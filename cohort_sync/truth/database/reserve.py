@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 64 * 1024 * 1024
+_PIECE = 1024 * 1024
 
 
 class Reserve:
@@ -37,7 +39,7 @@ class Reserve:
                 return False
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, self._size)
+                _fill(descriptor, self._size)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -53,3 +55,11 @@ class Reserve:
         except OSError:
             return False
         return True
+
+
+def _fill(descriptor: int, size: int) -> None:
+    if sys.platform == "linux":
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    while (written := os.lseek(descriptor, 0, os.SEEK_CUR)) < size:
+        os.write(descriptor, bytes(min(_PIECE, size - written)))

@@ -60,7 +60,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="database writer", daemon=True)
         self._closing = False
         self.trouble: UnavailableError | None = None  # why the last commit failed; None when it did not
-        self.commits = 0
+        self.commits = 0  # that wrote something
         self._uncheckpointed = 0  # bytes written since the last checkpoint, about
 
     def start(self) -> None:
@@ -116,6 +116,7 @@ class Writer:
                 return
 
     def _outcomes(self, batch: list[_Waiting]) -> list[_Outcome]:
+        before = self._changes
         try:
             self._files.check_untouched()
             outcomes = [self._alone(batch[0])] if batch[0].outside else self._together(batch)
@@ -127,8 +128,9 @@ class Writer:
             with contextlib.suppress(UnavailableError):  # whoever comes next is told
                 self._files.check_committed()  # a large transaction that failed may have made the log longer
             return [_Outcome(waiting.future, error=self._told(error)) for waiting in batch]
-        self.trouble = None
-        self.commits += 1
+        if self._changes != before:  # else nothing was written, which says nothing of the disk
+            self.trouble = None
+            self.commits += 1
         self._uncheckpointed += _COMMIT_BYTES + sum(waiting.size for waiting in batch)
         return outcomes
 
@@ -165,10 +167,18 @@ class Writer:
             return _Outcome(waiting.future, error=error)
 
     @property
+    def _driver(self) -> Any:
+        return self._connection.connection.dbapi_connection
+
+    @property
     def _in_transaction(self) -> bool:
         """False after errors with which SQLite rolled back by itself."""
-        raw: Any = self._connection.connection.dbapi_connection
-        return bool(raw.in_transaction)
+        return bool(self._driver.in_transaction)
+
+    @property
+    def _changes(self) -> int:
+        """Counts the rows that were written."""
+        return int(self._driver.total_changes)
 
     def _roll_back(self) -> None:
         if self._in_transaction:

@@ -43,6 +43,7 @@ Result = TypeVar("Result")
 
 _PACKED_AT_ONCE = 2000  # members: up to here packing takes less than a turn of a thread
 _IMPORTED_AT_ONCE = 50_000  # members of a page that an import is cut into
+_MOST_AHEAD_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,11 @@ class Facts:
     # Senders
 
     async def accept_page(self, page: Page) -> Accepted:
-        """Accept a page; one that is known writes nothing, unless it is signed earlier than its task's place."""
+        """Accept a page; one that is known writes nothing, unless it is signed earlier than its task's place.
+
+        Raises `BadRequestError` for one that is signed more than a day ahead of this machine's clock: whatever else it
+        may be, it would void what operators do.
+        """
         self._see(page.signed_at)
         place = self.clock.lower_bound() if page.signed_at is None else page.signed_at
         while True:
@@ -157,16 +162,18 @@ class Facts:
         `place` (ms): of the export that they are from; None: now. Nobody who was ever erased is taken, unless
         `include_erased`: then the import is placed after their erasures, and after what the sender signed meanwhile.
         """
-        erased = await self._database.read(lambda connection: erasures.erased_since(connection, 0))
-        bodies, latest = await asyncio.to_thread(self._packed_import, members, erased, include_erased)
-        bound = self.clock.lower_bound()
-        if latest is not None:
-            place = max(latest + 1, bound if place is None else place)
-        row, task, at = await self._database.write(
-            lambda connection: commands.begin_import(
-                connection, self._of(account, name, actor), replace=replace, bound=bound, place=place
-            )
-        )
+        if place is not None:
+            self._check_place(place, "place")
+        while True:
+            number, _ = self._newest_erasure
+            erased = await self._database.read(lambda connection: erasures.erased_since(connection, 0))
+            bodies, latest = await asyncio.to_thread(self._packed_import, members, erased, include_erased)
+            begin = partial(self._begin_import, number, self._of(account, name, actor), replace, place, latest)
+            try:
+                row, task, at = await self._database.write(begin)
+                break
+            except ErasedSinceError:
+                continue
         now = self.clock.wall()
         for number, (body, adds) in enumerate(bodies, 1):
             part = commands.ImportedPage(number, body, adds)
@@ -221,7 +228,7 @@ class Facts:
         """Decide what time has brought about, as of `now` (Unix milliseconds); the lists that changed by it."""
         now = self.clock.wall() if now is None else now
         due = await self._database.read(lambda connection: snapshots.due(connection, now))
-        ended = [await self._decide(task) for task in due.undecided]
+        ended = [await self._try_to_decide(task) for task in due.undecided]
         for task in due.refused:
             log.warning("a snapshot that was held for 30 days is refused (task %d)", task)
             ended.append(await self._end(task, "refused", of=("held",)))
@@ -241,7 +248,12 @@ class Facts:
 
     def _see(self, signed_at: int | None) -> None:
         if signed_at is not None:
+            self._check_place(signed_at, "signed time")
             self.clock.see(signed_at)
+
+    def _check_place(self, place: int, field: str) -> None:
+        if place > max(self.clock.wall(), self.clock.lower_bound()) + _MOST_AHEAD_MS:
+            raise BadRequestError(f"{field}: more than a day ahead of this machine's clock", reason="signed_ahead")
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -282,6 +294,22 @@ class Facts:
         slices = (list(members[start : start + _IMPORTED_AT_ONCE]) for start in starts)
         return [(pack(Names(part, [])), len(part)) for part in slices], latest
 
+    def _begin_import(
+        self,
+        erasures_seen: int,
+        command: Command,
+        replace: bool,
+        place: int | None,
+        latest: int | None,
+        connection: DatabaseConnection,
+    ) -> tuple[int, int, int]:
+        if self._newest_erasure[0] != erasures_seen:
+            raise ErasedSinceError(0)
+        bound = self.clock.lower_bound()
+        if latest is not None:
+            place = max(latest + 1, bound if place is None else place)
+        return commands.begin_import(connection, command, replace=replace, bound=bound, place=place)
+
     def _of(self, account: str, name: str, actor: str) -> Command:
         return Command(account, name, actor, self.clock.wall())
 
@@ -298,11 +326,16 @@ class Facts:
 
     async def _decided(self, task: int, accepted: Accepted) -> Accepted:
         """Decide a snapshot whose last page was accepted; a failure leaves that to `finish_quiet_snapshots`."""
+        return await self._try_to_decide(task) or accepted
+
+    async def _try_to_decide(self, task: int) -> Accepted | None:
         try:
-            return await self._decide(task) or accepted
+            return await self._decide(task)
         except CohortGatewayError as error:
-            log.warning("a snapshot of %s %s waits: %s", accepted.account, accepted.list_id, error)
-            return accepted
+            log.warning("a complete snapshot waits, task %d: %s", task, error)
+        except Exception:
+            log.exception("a complete snapshot waits, task %d", task)
+        return None
 
     async def _decide(self, task: int) -> Accepted | None:
         found = await self._database.read(lambda connection: snapshots.undecided(connection, task))

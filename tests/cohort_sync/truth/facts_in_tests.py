@@ -66,7 +66,11 @@ class Written:
         body: str | None = None,
         **options: Any,
     ) -> Accepted:
-        """A page signed `at` milliseconds after `T0`; its digest is that of its content, or of `body`."""
+        """A page signed `at` milliseconds after `T0`, but never ahead of the clock.
+
+        Its digest is that of its content, or of `body`.
+        """
+        self.clocks.wall = max(self.clocks.wall, T0 + (at or 0))
         adds, removes = sorted(add), sorted(remove)
         said = repr((task, options.get("number", 1), adds, removes)) if body is None else body
         names = Names([name.encode() for name in adds], [name.encode() for name in removes])

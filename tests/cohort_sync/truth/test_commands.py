@@ -111,6 +111,8 @@ async def test_an_import_may_take_the_place_of_its_export(written: Written) -> N
     await written.page("b", add=["u2"], at=2000)
     await written.facts.import_members(*NAME, [b"u9"], actor="me", replace=True, place=T0 + 1000)
     assert await written.members() == {"u9", "u2"}
+    with pytest.raises(BadRequestError):
+        await written.facts.import_members(*NAME, [b"u9"], actor="me", place=written.clocks.wall + DAY + 1)
 
 
 async def test_a_large_import_goes_in_pages(written: Written) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -97,6 +98,19 @@ async def test_a_work_that_raises_undoes_itself_and_nothing_else(database: Datab
         await database.write(failing(ValueError("alone")))
     assert await actions(database) == ["a", "b", "c"]
     assert database.trouble is None
+
+
+def test_any_number_of_event_loops_may_write(tmp_path: Path) -> None:
+    async def send(database: Database, loop: int) -> list[int]:
+        return await asyncio.gather(*(database.write(row(f"{loop} {number}")) for number in range(50)))
+
+    async def run() -> None:
+        async with open_database(tmp_path, reserve_bytes=4096) as database:
+            threads = (asyncio.to_thread(asyncio.run, send(database, loop)) for loop in range(4))
+            numbers = list(itertools.chain(*await asyncio.gather(*threads)))
+            assert sorted(numbers) == list(range(1, 201))
+
+    asyncio.run(run())
 
 
 async def test_a_caller_that_goes_away_leaves_its_work_to_be_done(database: Database) -> None:
@@ -291,6 +305,8 @@ async def test_a_full_disk(small_disk: Path) -> None:
         assert database.trouble is not None
         assert database.trouble.reason == "disk_full"
         kept = await actions(database)
+        await database.write(lambda connection: connection.execute(select(AUDIT.c.id)).all())
+        assert database.trouble is not None, "a work that writes nothing says nothing of the disk"
         assert database.release_reserve()
         assert not database.release_reserve()
         await database.write(row("erased"))

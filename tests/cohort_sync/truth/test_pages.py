@@ -270,6 +270,17 @@ def test_what_can_be_no_page_is_refused_at_every_entrance() -> None:
             make()
 
 
+async def test_what_is_signed_far_ahead_is_refused_and_moves_no_clock(written: Written) -> None:
+    await written.page("a", add=["u1"])
+    for ahead in (
+        Drain(SEGMENT, T0 + DAY + 1),
+        Page(segment=SEGMENT, names=Names([], []), digest=b"d", signed_at=1 << 50),
+    ):
+        with pytest.raises(BadRequestError):
+            await (written.facts.accept_drain(ahead) if isinstance(ahead, Drain) else written.facts.accept_page(ahead))
+    assert written.facts.clock.lower_bound() == T0
+
+
 async def test_drains_are_points_in_the_order_known_by_their_time(written: Written) -> None:
     await written.page("a", add=["u1"], at=0)
     await written.drained(1000)

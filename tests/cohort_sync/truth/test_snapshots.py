@@ -147,11 +147,12 @@ async def test_one_that_never_ends_is_given_up(written: Written) -> None:
     assert await states(written) == ["given_up", "open"]
 
 
+@pytest.mark.parametrize("error", [UnavailableError("not now"), ValueError("damaged")])
 async def test_whoever_can_tell_no_size_leaves_the_page_accepted_and_the_snapshot_for_later(
-    written: Written, monkeypatch: pytest.MonkeyPatch
+    written: Written, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     async def away(_: int) -> int:
-        raise UnavailableError("not now")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(written.facts, "_size_of", away)
