@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -25,7 +27,14 @@ _REASONS = {
     sqlite3.SQLITE_CORRUPT: ("database_damaged", "the database is damaged: restore a backup, or adopt what Redis has"),
     sqlite3.SQLITE_NOTADB: ("database_damaged", "the database is damaged: restore a backup, or adopt what Redis has"),
 }
-_LEAST_FREE = 1024 * 1024  # bytes: a quota or a thin disk that is full shows as an I/O error
+_CAUSES = {
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.EACCES: sqlite3.SQLITE_READONLY,
+    errno.EPERM: sqlite3.SQLITE_READONLY,
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+}
+_PROBE_BYTES = 64 * 1024
 
 
 def trouble_of(error: Exception, path: Path) -> UnavailableError | None:
@@ -36,8 +45,8 @@ def trouble_of(error: Exception, path: Path) -> UnavailableError | None:
     code = getattr(cause, "sqlite_errorcode", None)
     if code is None:
         return None
-    if code & 0xFF == sqlite3.SQLITE_IOERR and _is_full(path):
-        code = sqlite3.SQLITE_FULL
+    if code & 0xFF == sqlite3.SQLITE_IOERR:
+        code = _cause_of_io_error(path)
     known = _REASONS.get(code & 0xFF)
     if known is None:
         return None
@@ -53,9 +62,19 @@ def lost() -> UnavailableError:
     )
 
 
-def _is_full(path: Path) -> bool:
+def _cause_of_io_error(path: Path) -> int:
+    """What the disk says when it is written to: SQLite tells no more than that it was an I/O error."""
+    probe = path.with_suffix(".probe")
     try:
-        disk = os.statvfs(path.parent)
-    except OSError:
-        return False
-    return disk.f_bavail * disk.f_frsize < _LEAST_FREE
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, bytes(_PROBE_BYTES))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return _CAUSES.get(error.errno or 0, sqlite3.SQLITE_IOERR)
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return sqlite3.SQLITE_IOERR

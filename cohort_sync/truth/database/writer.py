@@ -124,10 +124,10 @@ class Writer:
                 self._files.check_committed()
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             self._roll_back()
-            self._note_trouble(error)
+            told = self._told(error)
             with contextlib.suppress(UnavailableError):  # whoever comes next is told
                 self._files.check_committed()  # a large transaction that failed may have made the log longer
-            return [_Outcome(waiting.future, error=self._told(error)) for waiting in batch]
+            return [_Outcome(waiting.future, error=_copy(told)) for waiting in batch]
         if self._changes != before:  # else nothing was written, which says nothing of the disk
             self.trouble = None
             self.commits += 1
@@ -162,7 +162,10 @@ class Writer:
         try:
             return _Outcome(waiting.future, waiting.work(self._connection))
         except Exception as error:
-            if trouble_of(error, self._path) is not None or not self._in_transaction:
+            trouble = trouble_of(error, self._path)
+            if trouble is not None:
+                raise trouble from error
+            if not self._in_transaction:
                 raise
             return _Outcome(waiting.future, error=error)
 
@@ -186,18 +189,16 @@ class Writer:
                 self._connection.exec_driver_sql("ROLLBACK")
 
     def _told(self, error: Exception) -> Exception:
-        """An exception for one who waits: several must not raise the same one."""
-        if isinstance(error, UnavailableError):
-            return UnavailableError(str(error), reason=error.reason)
-        return trouble_of(error, self._path) or error
-
-    def _note_trouble(self, error: Exception) -> None:
-        told = self._told(error)
-        if isinstance(told, UnavailableError):
-            if self.trouble is None or self.trouble.reason != told.reason:
-                level = logging.CRITICAL if told.reason == LOST else logging.ERROR
-                log.log(level, "nothing can be accepted (%s): %s [%s]", told.reason, told, error)
-            self.trouble = told
+        """What those who wait are told of an error; the log is told of it once."""
+        told = error if isinstance(error, UnavailableError) else trouble_of(error, self._path)
+        if told is None:
+            return error
+        if self.trouble is None or self.trouble.reason != told.reason:
+            level = logging.CRITICAL if told.reason == LOST else logging.ERROR
+            cause = error.__cause__ or error
+            log.log(level, "nothing can be accepted (%s): %s [%s]", told.reason, told, cause)
+        self.trouble = told
+        return told
 
     def _answer(self, batch: list[_Waiting], outcomes: list[_Outcome]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
@@ -218,7 +219,12 @@ class Writer:
             self._connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})").fetchall()
             self._files.note()
         except Exception as error:  # noqa: BLE001 - whoever comes next meets it, too
-            self._note_trouble(error)
+            self._told(error)
+
+
+def _copy(error: Exception) -> Exception:
+    """Several who wait must not raise the same one."""
+    return UnavailableError(str(error), reason=error.reason) if isinstance(error, UnavailableError) else error
 
 
 def _tell(outcomes: list[_Outcome]) -> None:

@@ -331,6 +331,34 @@ async def test_a_full_disk_fails_all_that_share_the_commit(small_disk: Path) -> 
         await database.check()
 
 
+@pytest.fixture
+def ext4_disk(tmp_path: Path) -> Iterator[Path]:
+    image, path = tmp_path / "image", tmp_path / "disk"
+    path.mkdir()
+    image.touch()
+    os.truncate(image, 20 << 20)
+    commands = (["mkfs.ext4", "-q", "-F", str(image)], ["mount", "-o", "loop", str(image), str(path)])
+    try:
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no right to mount a file system here")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+async def test_a_disk_that_becomes_read_only(ext4_disk: Path) -> None:
+    async with open_database(ext4_disk, reserve_bytes=4096) as database:
+        await database.write(row("a"))
+        # What the kernel does by itself when such a disk fails.
+        abort = ["mount", "-o", "remount,abort", str(ext4_disk)]
+        if await asyncio.to_thread(lambda: subprocess.run(abort, check=False, capture_output=True).returncode):
+            pytest.skip("this kernel aborts no file system on request")
+        for _ in range(2):
+            await refused(database, "disk_read_only")
+        assert await actions(database) == ["a"]
+
+
 async def test_an_io_error_is_told_and_passes(database: Database) -> None:
     fails = True
 
