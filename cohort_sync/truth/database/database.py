@@ -16,7 +16,7 @@ from cohort_sync.truth.database.connections import connect_reading, connect_writ
 from cohort_sync.truth.database.files import DatabaseFiles
 from cohort_sync.truth.database.reserve import RESERVE_BYTES, Reserve
 from cohort_sync.truth.database.troubles import LOST, trouble_of
-from cohort_sync.truth.database.writer import Writer
+from cohort_sync.truth.database.writer import Writer, truncate_log
 from cohort_sync.truth.tables import INSTALLATION
 from foundation.errors import ConfigurationError, UnavailableError
 
@@ -67,6 +67,10 @@ class Database:
     async def write_outside(self, work: Callable[[Connection], Result]) -> Result:
         """As `write`, for what begins and ends its transactions itself: a checkpoint, `VACUUM INTO`."""
         return await self._writer.write(work, outside=True)
+
+    async def truncate_log(self) -> bool:
+        """Empty the write-ahead log, where what was deleted still stands; False where a reader still needs it."""
+        return await self._writer.write(truncate_log, outside=True)
 
     async def read(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` over one snapshot of the database, in a thread of its own, with a connection that can't write.

@@ -128,7 +128,8 @@ class Writer:
             with contextlib.suppress(UnavailableError):  # whoever comes next is told
                 self._files.check_committed()  # a large transaction that failed may have made the log longer
             return [_Outcome(waiting.future, error=_copy(told)) for waiting in batch]
-        if self._changes != before:  # else nothing was written, which says nothing of the disk
+        # What wrote nothing says nothing of the disk.
+        if self._changes != before and any(outcome.error is None for outcome in outcomes):
             self.trouble = None
             self.commits += 1
         self._uncheckpointed += _COMMIT_BYTES + sum(waiting.size for waiting in batch)
@@ -214,12 +215,25 @@ class Writer:
         self._uncheckpointed = 0
         try:
             self._files.check_untouched()
-            # TRUNCATE fails where somebody reads; then the log is written to the database as far as that allows.
-            mode = "TRUNCATE" if self._files.log_size >= _LOG_TOO_LARGE else "PASSIVE"
-            self._connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            if self._files.log_size >= _LOG_TOO_LARGE:
+                truncate_log(self._connection)  # where somebody reads, as far as that allows
+            else:
+                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._files.note()
         except Exception as error:  # noqa: BLE001 - whoever comes next meets it, too
             self._told(error)
+
+
+def truncate_log(connection: Connection) -> bool:
+    """Write the log to the database and empty it; False where a reader still needs it. It waits for nobody."""
+    run = connection.exec_driver_sql
+    patience = run("PRAGMA busy_timeout").scalar_one()
+    run("PRAGMA busy_timeout=0").close()
+    try:
+        busy, _, _ = run("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    finally:
+        run(f"PRAGMA busy_timeout={int(patience)}").close()
+    return not busy
 
 
 def _copy(error: Exception) -> Exception:

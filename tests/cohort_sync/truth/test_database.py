@@ -12,7 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from cohort_sync.truth.database import FILE_NAME, connect_reading, open_database
@@ -286,6 +286,30 @@ async def test_a_work_outside_of_transactions(tmp_path: Path) -> None:
         await database.write(row("c"))
     with connect_reading(copy) as connection:
         assert "a" in set(connection.execute(select(AUDIT.c.action)).scalars())
+
+
+async def test_what_was_deleted_is_in_no_file_once_the_log_is_truncated(database: Database) -> None:
+    secret = b"erased-person@example.com"
+    await database.write(row(secret.decode()))
+    await database.write(lambda connection: connection.execute(delete(AUDIT)))
+    log = database.path.with_name(f"{FILE_NAME}-wal")
+    assert secret in log.read_bytes()
+    loop = asyncio.get_running_loop()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    def read(connection: Connection) -> None:
+        connection.execute(select(AUDIT)).all()
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(ended.wait(), loop).result()
+
+    reading = asyncio.create_task(database.read(read))
+    await begun.wait()
+    assert not await database.truncate_log()
+    ended.set()
+    await reading
+    assert await database.truncate_log()
+    assert secret not in log.read_bytes() + database.path.read_bytes()
+    await database.write(row("after"))
 
 
 def fill_up(ballast: Path) -> None:
