@@ -17,7 +17,7 @@ from cohort_sync.truth.facts.commands import Command
 from cohort_sync.truth.facts.heap_clock import HeapClock
 from cohort_sync.truth.facts.incoming import check_members
 from cohort_sync.truth.facts.lists import list_of_id
-from cohort_sync.truth.facts.log import digest_of_body, forget_audit
+from cohort_sync.truth.facts.log import digest_of_body, forget_audit, forget_facts
 from cohort_sync.truth.facts.pages import Accepted, ErasedSinceError, PackedPage, Surroundings
 from cohort_sync.truth.facts.tasks import forget_tasks
 from cohort_sync.truth.tables import LISTS
@@ -238,10 +238,10 @@ class Facts:
         return [accepted for accepted in ended if accepted is not None]
 
     async def forget(self, now: int | None = None) -> int:
-        """Forget pages that are known for 30 days, and the tasks and audit that nothing needs; how many rows."""
+        """Forget pages and versions that were known for 30 days, then tasks and audit that nothing needs; how many."""
         now = self.clock.wall() if now is None else now
         total = 0
-        for forget in (partial(forget_tasks, now=now), forget_audit):
+        for forget in (partial(forget_facts, now=now), partial(forget_tasks, now=now), forget_audit):
             while rows := await self._database.write(forget):
                 total += rows
         return total

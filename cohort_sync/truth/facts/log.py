@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from attribute_lists.projection.truth import Version
 from cohort_sync.truth.database.prepared import Prepared
-from cohort_sync.truth.tables import AUDIT, BASES, FACTS, INSTALLATION, LISTS
+from cohort_sync.truth.tables import AUDIT, BASES, FACTS, INSTALLATION, LISTS, TASKS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Kind = Literal["page", "move", "task", "end", "describe"]
 
 CHAIN_BYTES = 8
+REMEMBERED_MS = 30 * 86_400_000  # for which pages and versions are known: longer than any signature is accepted
 AUDIT_ROWS = 100_000
 _FORGOTTEN_AT_ONCE = 2000
 
@@ -180,6 +181,24 @@ def append(connection: Connection, row: ListRow, fact: Fact, *, now: int) -> Ver
 def change_registry(connection: Connection) -> None:
     """Lists, aliases or connections are others than before."""
     _CHANGE_REGISTRY.run(connection, {})
+
+
+def forget_facts(connection: Connection, now: int) -> int:
+    """Drop a bounded number of facts without a body that are older than `REMEMBERED_MS` as of `now`; how many.
+
+    The last one of a list before that stays, since its set may show that version for as long as nothing comes.
+    """
+    before, later = now - REMEMBERED_MS, FACTS.alias("later")
+    is_followed = exists().where(
+        later.c.list == FACTS.c.list, later.c.version > FACTS.c.version, later.c.accepted_at < before
+    )
+    is_shown = exists().where(TASKS.c.id == FACTS.c.task, TASKS.c.state == "held")
+    old = (
+        select(FACTS.c.list, FACTS.c.version)
+        .where(FACTS.c.body.is_(None), FACTS.c.accepted_at < before, is_followed, ~is_shown)
+        .limit(_FORGOTTEN_AT_ONCE)
+    )
+    return connection.execute(delete(FACTS).where(tuple_(FACTS.c.list, FACTS.c.version).in_(old))).rowcount
 
 
 def forget_audit(connection: Connection) -> int:

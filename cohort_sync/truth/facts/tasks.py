@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from cohort_sync.truth.database.prepared import Prepared
+from cohort_sync.truth.facts.log import REMEMBERED_MS
 from cohort_sync.truth.order import OPERATOR, SENDER
-from cohort_sync.truth.tables import FACTS, REPEATS, TASKS
+from cohort_sync.truth.tables import BASES, FACTS, REPEATS, TASKS
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 SYNC, DRAIN, DELETE, IMPORT = "sync", "drain", "delete", "import"
 
 HOUR_MS = 3_600_000
-REMEMBERED_MS = 30 * 86_400_000  # for which a page is known: longer than any signature is accepted
 _FORGOTTEN_AT_ONCE = 2000  # rows
+_ROUNDING = 1e-6
 ADD, REMOVE = 1, 2  # kinds of a page; one may be both
 
 _COLUMNS = (
@@ -246,6 +247,13 @@ def is_void() -> ColumnElement[bool]:
     )
 
 
+def _is_in_base() -> ColumnElement[bool]:
+    """Of a row of `tasks`: all partitions have it. A page of it that comes now is placed above them."""
+    parts = select(func.sum(1.0 / BASES.c.partitions)).where(BASES.c.list == TASKS.c.list).scalar_subquery()
+    at = select(func.min(BASES.c.at)).where(BASES.c.list == TASKS.c.list).scalar_subquery()
+    return and_(TASKS.c.at < at, parts > 1 - _ROUNDING)
+
+
 def forget_tasks(connection: Connection, now: int) -> int:
     """Drop a bounded number of pages that were known for long enough as of `now`, then of tasks that are in a base.
 
@@ -263,7 +271,7 @@ def forget_tasks(connection: Connection, now: int) -> int:
         .where(
             TASKS.c.last_page_at < before,
             exists().where(later.c.list == TASKS.c.list, later.c.at > TASKS.c.at),  # the latest one is shown
-            TASKS.c.state != "held",
+            _is_in_base(),
             ~exists().where(FACTS.c.task == TASKS.c.id),
             ~exists().where(REPEATS.c.task == TASKS.c.id),
         )

@@ -66,7 +66,8 @@ CREATE INDEX tasks_by_place ON tasks (list, at, rank, name, run);
 CREATE INDEX snapshots_undecided ON tasks (state, last_page_at) WHERE mode = 'snapshot' AND state IN ('open', 'held');
 CREATE INDEX tasks_by_age ON tasks (last_page_at);
 
--- What was accepted, in the order in which it was: never changed but by an erasure, dropped once it is in the base.
+-- What was accepted, in the order in which it was: never changed but by an erasure. A body goes once it is in the base;
+-- the row says for 30 days more that this version was ours.
 CREATE TABLE facts (
     list INTEGER NOT NULL REFERENCES lists,
     version INTEGER NOT NULL,
@@ -88,6 +89,7 @@ CREATE TABLE facts (
     PRIMARY KEY (list, version)
 );
 CREATE INDEX facts_by_task ON facts (task, number);
+CREATE INDEX facts_by_age ON facts (accepted_at) WHERE body IS NULL;
 
 -- Pages that are known, for 30 days.
 CREATE TABLE repeats (
