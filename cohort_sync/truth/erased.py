@@ -1,0 +1,55 @@
+"""The erased persons, as the database remembers them: by a keyed hash, which nobody without the key can try names on."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from cohort_sync.truth.fold import Erased
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_INSTALLATION = text("SELECT erasure, tag_key FROM installation")
+_ERASURES = text("SELECT tag, at, person, finished_at FROM erasures")
+
+
+class ErasedPersons:
+    """Read again where there is an erasure more. One that was finished since is still taken for unfinished: no harm."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: Erased | None = None
+
+    def get(self, connection: Connection) -> Erased:
+        installation = connection.execute(_INSTALLATION).one()
+        with self._lock:
+            if self._known is None or self._known.number != installation.erasure:
+                self._known = read_erased(connection, installation.erasure, bytes(installation.tag_key))
+            return self._known
+
+
+def read_erased(connection: Connection, number: int, tag_key: bytes) -> Erased:
+    """All of them; `number`: that of the newest erasure."""
+    tags: dict[bytes, int] = {}
+    unfinished: dict[bytes, int] = {}
+    unknown: dict[bytes, int] = {}
+    for found in connection.execute(_ERASURES):
+        _note(tags, bytes(found.tag), found.at)
+        if found.person is not None:
+            _note(unfinished, bytes(found.person), found.at)
+        elif found.finished_at is None:
+            _note(unknown, bytes(found.tag), found.at)
+    return Erased(number, tags, functools.partial(tag_of, key=tag_key), unfinished, unknown)
+
+
+def tag_of(member: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(member, key=key, digest_size=16).digest()
+
+
+def _note(places: dict[bytes, int], name: bytes, at: int) -> None:
+    places[name] = max(at, places.get(name, -1))

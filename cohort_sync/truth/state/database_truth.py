@@ -1,0 +1,257 @@
+"""The truth as the projection asks for it, answered from the database."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from sqlalchemy import text
+
+from attribute_lists import keys
+from attribute_lists.projection.truth import ListHead, RegistryState, StaleHeadError, Update, Version
+from cohort_sync.truth.erased import ErasedPersons
+from cohort_sync.truth.state.changes import named_since, resolve_erased, resolve_named, was_written
+from cohort_sync.truth.state.views import Views
+from cohort_sync.truth.state.whole_lists import WholeList
+from cohort_sync.truth.window import ChangedError, Window, read_page
+from foundation.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from attribute_lists.bodies import Names
+    from cohort_sync.truth.state.whole_lists import Part
+    from cohort_sync.truth.window import Task
+
+Result = TypeVar("Result")
+
+_REGISTRY = text("SELECT id, registry FROM installation")
+_NAMES = text("SELECT account, name FROM lists WHERE is_deleted = 0 ORDER BY account, name")
+_ALIASES = text(
+    "SELECT a.account, a.alias, l.name FROM aliases AS a JOIN lists AS l ON l.id = a.list WHERE l.is_deleted = 0"
+)
+_HEAD = (
+    "SELECT l.account, l.name, l.version, l.chain, l.source, l.segment_id, l.segment_name, l.mode, l.is_active, l.is_deleted, "
+    "l.created_at, l.last_page_at, l.skipped, (SELECT erasure FROM installation) AS erasure"
+)
+_ONE_HEAD = text(_HEAD + " FROM lists AS l WHERE l.account = :account AND l.name = :name")
+_HEADS = text(
+    _HEAD + ", (SELECT COALESCE(SUM(members), 0) FROM bases WHERE list = l.id)"
+    " + (SELECT COALESCE(SUM(adds), 0) FROM facts WHERE list = l.id AND body IS NOT NULL) AS size"
+    " FROM lists AS l WHERE l.is_deleted = 0 ORDER BY size, l.id"
+)
+_ROW = text("SELECT id FROM lists WHERE account = :account AND name = :name")
+_LIST_OF_TASK = text("SELECT list FROM tasks WHERE id = :task")
+
+_VIEW_BYTES = 128 * 1024 * 1024
+_MOST_NAMED = 1_000_000  # members that an update tells one by one
+_MOST_AT_ONCE = 2_000_000  # members of pages in memory while a list is read
+_PAGES_REMEMBERED = 128
+
+
+class Reads(Protocol):
+    """Who runs queries: in a thread, in a transaction that sees the database as of its first statement."""
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result: ...
+
+
+class DatabaseTruth:
+    """`Truth` over `database`.
+
+    `view_bytes`: memory for what is known of lists between questions. `most_named`: members that an update tells one by
+    one; with more it tells to build the set anew. `most_at_once`: members of pages in memory while a list is read.
+    """
+
+    def __init__(
+        self,
+        database: Reads,
+        *,
+        view_bytes: int = _VIEW_BYTES,
+        most_named: int = _MOST_NAMED,
+        most_at_once: int = _MOST_AT_ONCE,
+    ) -> None:
+        self._database = database
+        self._views = Views(view_bytes)
+        self._most_named = most_named
+        self._most_at_once = most_at_once
+        self._erased = ErasedPersons()
+
+    async def registry(self) -> RegistryState:
+        def read(connection: Connection) -> RegistryState:
+            installation = connection.execute(_REGISTRY).one()
+            return RegistryState(
+                database=installation.id,
+                number=installation.registry,
+                lists=[(found.account, found.name) for found in connection.execute(_NAMES)],
+                aliases={
+                    keys.qualified(found.account, found.alias): found.name for found in connection.execute(_ALIASES)
+                },
+            )
+
+        return await self._database.read(read)
+
+    async def heads(self) -> Sequence[ListHead]:
+        return await self._database.read(lambda connection: [_head(found) for found in connection.execute(_HEADS)])
+
+    async def head(self, account: str, list_id: str) -> ListHead | None:
+        return await self._database.read(lambda connection: _read_head(connection, account, list_id))
+
+    async def update(self, account: str, list_id: str, since: Version, erasure: int) -> Update | None:
+        return await self._database.read(lambda connection: self._update(connection, account, list_id, since, erasure))
+
+    async def holds(self, account: str, list_id: str, members: Sequence[bytes]) -> Sequence[bool]:
+        """Each call may read the whole base: the more members at once, the cheaper each."""
+
+        def read(connection: Connection) -> Sequence[bool]:
+            view = self._views.get(account, list_id)
+            with view.lock:
+                window = view.refresh(connection, account, list_id)
+                if window is None:
+                    return [False] * len(members)
+                pages = _reader(connection, window)
+                found = view.resolve(connection, members, self._erased.get(connection), pages).added
+                self._views.note_size(account, list_id, view)
+            return [member in found for member in members]
+
+        return await self._database.read(read)
+
+    async def members(self, head: ListHead) -> AsyncIterator[Sequence[bytes]]:
+        """Partition by partition. What is accepted meanwhile is in it or not: `update` from `head` on tells it."""
+
+        def read_window(connection: Connection) -> Window:
+            parameters = {"account": head.account, "name": head.list_id}
+            row = connection.execute(_ROW, parameters).scalar_one_or_none()
+            window = Window.read(connection, row) if row is not None else None
+            if window is None or not was_written(connection, window, head.version):
+                raise StaleHeadError
+            if named_since(connection, window, head.version.number) is None:
+                raise StaleHeadError
+            return window
+
+        async for slice_ in self._by_partition(read_window, _counting, WholeList.members):
+            yield slice_
+
+    async def size_of(self, row: int) -> int:
+        """How many members the list of this row has. It takes its time where pages are not folded yet."""
+        sizes = self._by_partition(lambda connection: _window(connection, row), _counting, WholeList.size)
+        return sum([size async for size in sizes])
+
+    async def size_of_snapshot(self, task: int) -> int:
+        """How many members the snapshot of this row would leave in its list."""
+
+        def read_window(connection: Connection) -> Window:
+            return _window(connection, connection.execute(_LIST_OF_TASK, {"task": task}).scalar_one_or_none())
+
+        def tasks(window: Window) -> Iterable[Task]:
+            return [window.tasks[task]] if task in window.tasks else []
+
+        sizes = self._by_partition(read_window, tasks, WholeList.size_of_tasks)
+        return sum([size async for size in sizes])
+
+    async def _by_partition(
+        self,
+        read_window: Callable[[Connection], Window],
+        tasks: Callable[[Window], Iterable[Task]],
+        answer: Callable[[WholeList, Connection, Part, int], Result],
+    ) -> AsyncIterator[Result]:
+        """What `answer` says of each partition, once."""
+        whole = WholeList(self._erased, self._most_at_once)
+
+        def begin(connection: Connection) -> Part:
+            part = whole.begin(read_window(connection), tasks)
+            part.read_pages(connection)
+            return part
+
+        is_over = False
+        while not is_over:
+            part = await self._database.read(begin)
+            try:
+                while part.unread:
+                    await self._database.read(part.read_pages)
+                for index in part.wanted:
+                    # As functions of the connection alone, since the loop goes on.
+                    yield await self._database.read(functools.partial(_asked, answer, whole, part, index))
+                    whole.note_done(part, index)
+                is_over = part.is_last
+            except ChangedError:
+                pass  # it was folded into other partitions, or somebody was erased: the others are read anew
+
+    def _update(
+        self, connection: Connection, account: str, list_id: str, since: Version, erasure: int
+    ) -> Update | None:
+        view = self._views.get(account, list_id)
+        with view.lock:
+            window = view.refresh(connection, account, list_id)
+            if window is None or not was_written(connection, window, since):
+                return None
+            head = _head(connection.execute(_ONE_HEAD, {"account": account, "name": list_id}).one())
+            erased = self._erased.get(connection)
+            named = named_since(connection, window, since.number)
+            if named is None or named.named > self._most_named:
+                return Update(head, is_whole=False)
+            read = _remembering(_reader(connection, window))
+            persons = resolve_erased(connection, window, erasure, erased, read)
+            if persons is None:
+                return Update(head, is_whole=False)
+            found = resolve_named(connection, view, named, erased, read)
+            self._views.note_size(account, list_id, view)
+        add, remove = found.added | persons.added, found.removed | persons.removed
+        return Update(head, add=list(add), remove=list(remove))
+
+
+def _asked(
+    answer: Callable[[WholeList, Connection, Part, int], Result],
+    whole: WholeList,
+    part: Part,
+    index: int,
+    connection: Connection,
+) -> Result:
+    return answer(whole, connection, part, index)
+
+
+def _counting(window: Window) -> Iterable[Task]:
+    return window.counting
+
+
+def _window(connection: Connection, row: int | None) -> Window:
+    window = Window.read(connection, row) if row is not None else None
+    if window is None:
+        raise NotFoundError("there is no such list", reason="unknown_list")
+    return window
+
+
+def _reader(connection: Connection, window: Window) -> Callable[[int], Names]:
+    return lambda version: read_page(connection, window.row, version)
+
+
+def _remembering(read: Callable[[int], Names]) -> Callable[[int], Names]:
+    """What one answer reads twice it decodes once."""
+    return functools.lru_cache(_PAGES_REMEMBERED)(read)
+
+
+def _read_head(connection: Connection, account: str, list_id: str) -> ListHead | None:
+    found = connection.execute(_ONE_HEAD, {"account": account, "name": list_id}).one_or_none()
+    return _head(found) if found is not None and not found.is_deleted else None
+
+
+def _head(found: Row[Any]) -> ListHead:
+    description = {
+        "source": found.source,
+        "segment_id": found.segment_id,
+        "segment_name": found.segment_name,
+        "mode": found.mode,
+        "active": "1" if found.is_active else "0",
+        "created": str(found.created_at),
+        "skipped": str(found.skipped),
+    }
+    if found.last_page_at is not None:
+        description["last_page"] = str(found.last_page_at)
+    return ListHead(
+        account=found.account,
+        list_id=found.name,
+        version=Version(found.version, bytes(found.chain)),
+        erasure=found.erasure,
+        description=description,
+    )
