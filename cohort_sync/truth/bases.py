@@ -35,7 +35,7 @@ hash_of = mmh3.mmh3_32_uintdigest  # of a member; its lowest bits tell the parti
 
 
 class DamagedError(UnavailableError):
-    """A body that is not the one that was written. It concerns one list; `list_row` is its row, `what` names the body."""
+    """A body is not the one that was written. It concerns one list; `list_row` is its row, `what` names the body."""
 
     reason = "damaged"
 
@@ -50,8 +50,8 @@ class Partition:
     """A base partition, without its body.
 
     `of`: of how many, a power of two. `place`: up to where tasks are in it. `round`: the last round of folding that it
-    went through, `version`: the list's version as that round read it. `digest`: of these and of the body; nothing, where
-    there is no such row and hence nobody in it.
+    went through, `version`: the list's version as that round read it. `digest`: of these and of the body; nothing,
+    where there is no such row and hence nobody in it.
     """
 
     number: int
@@ -162,10 +162,8 @@ def is_sound(partition: Partition, body: bytes) -> bool:
 
 def pack(members: Sequence[bytes]) -> bytes:
     text = b"\n".join(members)
-    if text.count(b"\n") == len(members) - 1:
-        framed = _LINES + text
-    else:  # nobody, or somebody whose id holds a newline
-        framed = _MSGPACK + _encode(members)
+    is_in_lines = text.count(b"\n") == len(members) - 1  # neither nobody, nor an id that holds a newline
+    framed = _LINES + text if is_in_lines else _MSGPACK + _encode(members)
     packed: bytes = zstandard.ZstdCompressor(level=_LEVEL).compress(framed)
     return packed
 

@@ -1,4 +1,4 @@
-"""The erased persons, as the database remembers them: by a keyed hash, which nobody without the key can try names on."""
+"""The erased persons, as the database remembers them: by a keyed hash, on which nobody without the key can try ids."""
 
 from __future__ import annotations
 

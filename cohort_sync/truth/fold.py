@@ -10,11 +10,12 @@ the newest task and ends once all members in question are decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
     from attribute_lists.bodies import Names
     from cohort_sync.truth.order import Place
 

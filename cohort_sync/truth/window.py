@@ -31,12 +31,11 @@ _LIST = text(
 _HEADER = "SELECT partition, partitions, at, rank, task, run, round, version, members, digest FROM bases "
 _PARTITIONS = text(_HEADER + "WHERE list = :list ORDER BY partition")
 _ONE_HEADER = text(_HEADER + "WHERE list = :list AND partition = :partition")
-_TASK = "SELECT id, name, run, rank, at, kind, mode, state, last_page_at, round FROM tasks "
 _TASKS = text(
-    _TASK + "WHERE list = :list AND (round = 0 OR round > :settled "
-    "OR id IN (SELECT task FROM facts WHERE list = :list AND body IS NOT NULL))"
+    "SELECT id, name, run, rank, at, kind, mode, state, last_page_at, round FROM tasks WHERE list = :list "
+    "AND (round = 0 OR round > :settled OR id IN (SELECT task FROM facts WHERE list = :list AND body IS NOT NULL))"
 )
-_ONE_TASK = text(_TASK + "WHERE id = :task")
+_ONE_TASK = text("SELECT id, name, run, rank, at, kind, mode, state, last_page_at, round FROM tasks WHERE id = :task")
 _PAGES = text(
     "SELECT task, version, adds, removes FROM facts WHERE list = :list AND task IS NOT NULL AND body IS NOT NULL "
     "ORDER BY version"

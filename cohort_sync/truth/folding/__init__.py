@@ -1,4 +1,4 @@
-"""Folding: old pages are taken into the base in rounds, by a child process that reads, and the one thread that writes."""
+"""Folding: old pages go into the base in rounds, by a child process that reads, and the one thread that writes."""
 
 from cohort_sync.truth.folding.folder import Folder, FoldReport
 from cohort_sync.truth.folding.rounds import FoldRules

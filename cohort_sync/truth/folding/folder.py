@@ -38,8 +38,11 @@ class Writes(Protocol):
 
 @dataclass(slots=True)
 class FoldReport:
-    """What a pass over all lists did. `named`: members in the pages that were folded, by list; `refused`: writes that
-    came too late, since something was accepted meanwhile."""
+    """What a pass over all lists did.
+
+    `named`: members in the pages that were folded, by list. `refused`: writes that came too late, since something was
+    accepted meanwhile.
+    """
 
     named: dict[int, int] = field(default_factory=dict)
     partitions: int = 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from cohort_sync.truth.bases import Partition
-from cohort_sync.truth.order import Place
+from cohort_sync.truth.bases import Partition  # noqa: TC001 - msgspec reads the annotations
+from cohort_sync.truth.order import Place  # noqa: TC001
 
 if TYPE_CHECKING:
     import asyncio

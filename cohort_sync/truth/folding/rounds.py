@@ -25,8 +25,8 @@ class FoldRules:
 
     `window`: for how long after its last page a task is left alone. `oldest`: age at which pages are folded, however
     few. `share` of the base that pages name, below which they are left; `least` members, and `most_pages`, whatever the
-    base. `by_arrival`: sources that are placed by arrival, of which no page comes late. `most_at_once`: members of pages
-    in memory.
+    base. `by_arrival`: sources that are placed by arrival, of which no page comes late. `most_at_once`: members of
+    pages in memory.
     """
 
     window: int = 4 * DAY_MS

@@ -1,4 +1,4 @@
-"""What folding writes: each function is one transaction's work for the thread that writes, and changes no list's state."""
+"""What folding writes: each function is the work of one transaction, and changes no list's state."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _DIGEST = text("SELECT digest FROM bases WHERE list = :list AND partition = :par
 _ERASURE = text("SELECT erasure FROM installation")
 _DELETE = text("DELETE FROM bases WHERE list = :list AND partition = :partition")
 _INSERT = text(
-    "INSERT INTO bases (list, partition, partitions, at, rank, task, run, round, version, members, body, digest) VALUES "
-    "(:list, :partition, :partitions, :at, :rank, :task, :run, :round, :version, :members, :body, :digest)"
+    "INSERT INTO bases (list, partition, partitions, at, rank, task, run, round, version, members, body, digest) "
+    "VALUES (:list, :partition, :partitions, :at, :rank, :task, :run, :round, :version, :members, :body, :digest)"
 )
 _CHANGED = text("UPDATE lists SET base_changes = base_changes + 1 WHERE id = :list")
 _SETTLED = text(

@@ -57,21 +57,10 @@ def named_since(connection: Connection, window: Window, since: int) -> NamedSinc
     """Where the members stand that may have changed after version `since`. None: it may be any member."""
     if since == window.version:
         return NamedSince([], 0)
-    by_task: dict[int, list[Row[Any]]] = {}
-    for fact in connection.execute(_FACTS, {"list": window.row, "version": since}):
-        if fact.task is not None:
-            by_task.setdefault(fact.task, []).append(fact)
-    tasks: dict[int, Task] = {}
-    for task_id, facts in by_task.items():
-        task = window.tasks.get(task_id)
-        if task is None or any(fact.kind == "page" and not fact.has_body for fact in facts):
-            # Folded since; what it names is no longer known by page.
-            if task.counts if task is not None else _counts(connection, task_id):
-                return None
-        elif task.counts:
-            if task.is_floor and _is_whole_change(connection, window, task, since):
-                return None
-            tasks[task_id] = task
+    by_task = _facts_by_task(connection, window, since)
+    tasks = _counting_tasks(connection, window, by_task, since) if by_task is not None else None
+    if by_task is None or tasks is None:
+        return None
     moved = _moved(connection, window, tasks, by_task, since)
     floor = window.floor if window.is_between_rounds else None
     pages: list[tuple[Task, Sequence[int]]] = []
@@ -83,10 +72,10 @@ def named_since(connection: Connection, window: Window, since: int) -> NamedSinc
             pages.append((task, [page.version for page in task.pages]))
             named += task.named
         elif floor is None or task.place >= floor.place:
-            facts = [fact for fact in by_task[task.id] if fact.has_body]
-            if facts:
-                pages.append((task, [fact.version for fact in facts]))
-                named += sum(fact.adds + fact.removes for fact in facts)
+            theirs = [fact for fact in by_task[task.id] if fact.has_body]
+            if theirs:
+                pages.append((task, [fact.version for fact in theirs]))
+                named += sum(fact.adds + fact.removes for fact in theirs)
     return NamedSince(pages, named)
 
 
@@ -124,6 +113,36 @@ def resolve_erased(
     earliest = min(persons.values())
     tasks = [task for task in window.counting if task.place.at > earliest]
     return resolve_scanning(connection, window, tasks, persons, erased, read)
+
+
+def _facts_by_task(connection: Connection, window: Window, since: int) -> dict[int, list[Row[Any]]] | None:
+    """Those newer than version `since` that belong to a task. None: some are forgotten."""
+    facts = connection.execute(_FACTS, {"list": window.row, "version": since}).all()
+    if len(facts) < window.version - since:
+        return None
+    by_task: dict[int, list[Row[Any]]] = {}
+    for fact in facts:
+        if fact.task is not None:
+            by_task.setdefault(fact.task, []).append(fact)
+    return by_task
+
+
+def _counting_tasks(
+    connection: Connection, window: Window, by_task: dict[int, list[Row[Any]]], since: int
+) -> dict[int, Task] | None:
+    """Those of the tasks that say something. None: what one of them changed is not known by page."""
+    tasks: dict[int, Task] = {}
+    for task_id, facts in by_task.items():
+        task = window.tasks.get(task_id)
+        if task is None or any(fact.kind == "page" and not fact.has_body for fact in facts):
+            # Folded since; its bodies are gone.
+            if task.counts if task is not None else _counts(connection, task_id):
+                return None
+        elif task.counts:
+            if task.is_floor and _is_whole_change(connection, window, task, since):
+                return None
+            tasks[task_id] = task
+    return tasks
 
 
 def _counts(connection: Connection, task_id: int) -> bool:

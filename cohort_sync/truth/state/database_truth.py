@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ from cohort_sync.truth.window import ChangedError, Window, read_page
 from foundation.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -32,13 +33,13 @@ _NAMES = text("SELECT account, name FROM lists WHERE is_deleted = 0 ORDER BY acc
 _ALIASES = text(
     "SELECT a.account, a.alias, l.name FROM aliases AS a JOIN lists AS l ON l.id = a.list WHERE l.is_deleted = 0"
 )
-_HEAD = (
-    "SELECT l.account, l.name, l.version, l.chain, l.source, l.segment_id, l.segment_name, l.mode, l.is_active, l.is_deleted, "
-    "l.created_at, l.last_page_at, l.skipped, (SELECT erasure FROM installation) AS erasure"
+_HEAD = text(
+    "SELECT l.*, (SELECT erasure FROM installation) AS erasure FROM lists AS l "
+    "WHERE l.account = :account AND l.name = :name"
 )
-_ONE_HEAD = text(_HEAD + " FROM lists AS l WHERE l.account = :account AND l.name = :name")
 _HEADS = text(
-    _HEAD + ", (SELECT COALESCE(SUM(members), 0) FROM bases WHERE list = l.id)"
+    "SELECT l.*, (SELECT erasure FROM installation) AS erasure, "
+    "(SELECT COALESCE(SUM(members), 0) FROM bases WHERE list = l.id)"
     " + (SELECT COALESCE(SUM(adds), 0) FROM facts WHERE list = l.id AND body IS NOT NULL) AS size"
     " FROM lists AS l WHERE l.is_deleted = 0 ORDER BY size, l.id"
 )
@@ -101,6 +102,14 @@ class DatabaseTruth:
     async def update(self, account: str, list_id: str, since: Version, erasure: int) -> Update | None:
         return await self._database.read(lambda connection: self._update(connection, account, list_id, since, erasure))
 
+    async def wrote(self, account: str, list_id: str, version: Version) -> bool:
+        def read(connection: Connection) -> bool:
+            row = connection.execute(_ROW, {"account": account, "name": list_id}).scalar_one_or_none()
+            window = Window.read(connection, row) if row is not None else None
+            return window is not None and was_written(connection, window, version)
+
+        return await self._database.read(read)
+
     async def holds(self, account: str, list_id: str, members: Sequence[bytes]) -> Sequence[bool]:
         """Each call may read the whole base: the more members at once, the cheaper each."""
 
@@ -117,7 +126,7 @@ class DatabaseTruth:
 
         return await self._database.read(read)
 
-    async def members(self, head: ListHead) -> AsyncIterator[Sequence[bytes]]:
+    async def members(self, head: ListHead) -> AsyncGenerator[Sequence[bytes], None]:
         """Partition by partition. What is accepted meanwhile is in it or not: `update` from `head` on tells it."""
 
         def read_window(connection: Connection) -> Window:
@@ -130,8 +139,9 @@ class DatabaseTruth:
                 raise StaleHeadError
             return window
 
-        async for slice_ in self._by_partition(read_window, _counting, WholeList.members):
-            yield slice_
+        async with contextlib.aclosing(self._by_partition(read_window, _counting, WholeList.members)) as slices:
+            async for slice_ in slices:
+                yield slice_
 
     async def size_of(self, row: int) -> int:
         """How many members the list of this row has. It takes its time where pages are not folded yet."""
@@ -155,7 +165,7 @@ class DatabaseTruth:
         read_window: Callable[[Connection], Window],
         tasks: Callable[[Window], Iterable[Task]],
         answer: Callable[[WholeList, Connection, Part, int], Result],
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """What `answer` says of each partition, once."""
         whole = WholeList(self._erased, self._most_at_once)
 
@@ -184,9 +194,9 @@ class DatabaseTruth:
         view = self._views.get(account, list_id)
         with view.lock:
             window = view.refresh(connection, account, list_id)
-            if window is None or not was_written(connection, window, since):
+            if window is None or window.is_deleted or not was_written(connection, window, since):
                 return None
-            head = _head(connection.execute(_ONE_HEAD, {"account": account, "name": list_id}).one())
+            head = _head(connection.execute(_HEAD, {"account": account, "name": list_id}).one())
             erased = self._erased.get(connection)
             named = named_since(connection, window, since.number)
             if named is None or named.named > self._most_named:
@@ -232,7 +242,7 @@ def _remembering(read: Callable[[int], Names]) -> Callable[[int], Names]:
 
 
 def _read_head(connection: Connection, account: str, list_id: str) -> ListHead | None:
-    found = connection.execute(_ONE_HEAD, {"account": account, "name": list_id}).one_or_none()
+    found = connection.execute(_HEAD, {"account": account, "name": list_id}).one_or_none()
     return _head(found) if found is not None and not found.is_deleted else None
 
 

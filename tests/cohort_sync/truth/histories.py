@@ -5,6 +5,7 @@ The model keeps every page that was ever accepted and knows nothing of bases, ro
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -205,10 +206,7 @@ class Player:
             case SendPage():
                 self._send(event)
             case Move():
-                task = self._tasks.get(event.task)
-                at = max(self.tick - event.back, self.list.folded_to + 1)
-                if task is not None and self.list.folded_to < self.list.place(task) > at:
-                    self.list.move(task, at)
+                self._move(event)
             case End():
                 self._end(event)
             case Drain():
@@ -216,15 +214,11 @@ class Player:
                 if at > self.list.folded_to:
                     self.list.empty(at, now=self.tick)
             case Erase():
-                newest = self.rows.number("SELECT MAX(at) FROM tasks")
-                at = max(newest, self.tick) + event.ahead
+                at = max(self.rows.number("SELECT MAX(at) FROM tasks"), self.tick) + event.ahead
                 erase(self.rows, event.person, at)
                 self.model.erasures.append((at, event.person))
             case FinishErasing():
-                for number, person, at in self.rows.run("SELECT number, person, at FROM erasures"):
-                    if isinstance(person, bytes) and isinstance(at, int) and isinstance(number, int):
-                        await erase_from_lists(self.rows, person, at)
-                        finish_erasure(self.rows, number)
+                await finish_erasures(self.rows)
             case Fold():
                 self.fold(event.window, event.messages)
             case Sync():
@@ -246,10 +240,8 @@ class Player:
             return self.rows.write_now(lambda connection: write(connection, message))
 
         rules = FoldRules(window=window, least=0, share=0, most_at_once=3)
-        try:
+        with contextlib.suppress(_KilledError):
             ListFolder(Now(self.rows), tell, rules).fold(self.list.row, self.tick)
-        except _KilledError:
-            pass
 
     def _send(self, event: SendPage) -> None:
         task = self._tasks.get(event.task)
@@ -261,6 +253,12 @@ class Player:
             task = self._tasks[event.task] = self.list.task(name, place, mode=event.mode, run=run, now=self.tick)
         self.list.page(task, event.add, event.remove, at=at, now=self.tick)
         self.model.pages.setdefault(task, []).append((event.add, event.remove))
+
+    def _move(self, event: Move) -> None:
+        task = self._tasks.get(event.task)
+        at = max(self.tick - event.back, self.list.folded_to + 1)
+        if task is not None and self.list.folded_to < self.list.place(task) > at:
+            self.list.move(task, at)
 
     def _end(self, event: End) -> None:
         task = self._tasks.get(event.task)
@@ -274,6 +272,14 @@ class Player:
         }.get(str(state), ())
         if mode == "snapshot" and event.state in allowed:
             self.list.end(task, event.state)
+
+
+async def finish_erasures(rows: Rows) -> None:
+    """Rewrite what names those who are erased, and forget their ids."""
+    for number, person, at in rows.run("SELECT number, person, at FROM erasures"):
+        if isinstance(person, bytes) and isinstance(at, int) and isinstance(number, int):
+            await erase_from_lists(rows, person, at)
+            finish_erasure(rows, number)
 
 
 @dataclass

@@ -86,9 +86,8 @@ class Rows:
                 values[name] = {"TEXT": "", "BLOB": b""}.get(kind, 0)
         names = ", ".join(values)
         marks = ", ".join("?" * len(values))
-        return (
-            self._raw.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values())).lastrowid or 0
-        )
+        statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - words of tests
+        return self._raw.execute(statement, tuple(values.values())).lastrowid or 0
 
     def run(self, statement: str, **parameters: object) -> list[tuple[object, ...]]:
         return [tuple(row) for row in self._raw.execute(statement, parameters)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ def test_odd_members_come_back(members: list[bytes]) -> None:
     assert bases.unpack(bases.pack(members)) == members
 
 
-@pytest.mark.parametrize("body", [b"", b"no zstd", bases.pack([b"1"])[:-1], bases.zstandard.compress(b"?")])
+@pytest.mark.parametrize("body", [b"", b"no zstd", bases.pack([b"1"])[:-1], zstandard.compress(b"?")])
 def test_what_was_not_packed_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="not a packed partition"):
         bases.unpack(body)
@@ -66,7 +67,10 @@ def test_each_member_has_one_partition_however_unevenly_they_are_split(
     for number in split:
         for index, row in enumerate(rows):
             if row.number == number & (row.of - 1) and row.of < 64:
-                rows[index : index + 1] = [replace(row, of=2 * row.of), replace(row, of=2 * row.of, number=row.number + row.of)]
+                rows[index : index + 1] = [
+                    replace(row, of=2 * row.of),
+                    replace(row, of=2 * row.of, number=row.number + row.of),
+                ]
                 break
     there = [row for index, row in enumerate(rows) if index not in missing]
     partitions = Partitions.of(there)
@@ -83,7 +87,9 @@ def test_a_partition_that_grew_is_split_into_parts_of_the_usual_size(monkeypatch
     monkeypatch.setattr(bases, "MEMBERS", 10)
     monkeypatch.setattr(bases, "MOST_MEMBERS", 20)
     members = sorted(b"%d" % number for number in range(1000) if Partition(1, 2).has(b"%d" % number))
-    assert [part for part, _ in bases.split(Partition(1, 2, PLACE, 3, 4), members[:20])] == [Partition(1, 2, PLACE, 3, 4)]
+    assert [part for part, _ in bases.split(Partition(1, 2, PLACE, 3, 4), members[:20])] == [
+        Partition(1, 2, PLACE, 3, 4)
+    ]
     parts = list(bases.split(Partition(1, 2, PLACE, 3, 4), members))
     assert {part.of for part, _ in parts} == {2 * bases.partitions_for(len(members))}
     assert all(part.has(member) for part, theirs in parts for member in theirs)
