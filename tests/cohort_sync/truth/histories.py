@@ -74,10 +74,14 @@ class FinishErasing:
 
 @dataclass(frozen=True)
 class Fold:
-    """`window`: ticks for which a task is left alone. `messages`: after so many the process is killed."""
+    """`window`: ticks for which a task is left alone. `messages`: after so many the process is killed.
+
+    `meanwhile`: a page or an erasure that is accepted before the message of that number.
+    """
 
     window: int
     messages: int
+    meanwhile: tuple[int, SendPage | Erase] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ def histories(*, folds: bool = True, most: int = 30) -> st.SearchStrategy[list[E
         *[st.builds(Sync, st.integers(0, 1))] * 3,
     ]
     if folds:
-        kinds += [*[st.builds(Fold, st.integers(0, 6), st.integers(1, 12))] * 3, st.just(FinishErasing())]
+        between = st.tuples(st.integers(1, 6), st.one_of(pages, st.builds(Erase, st.sampled_from(PEOPLE), st.just(0))))
+        fold = st.builds(Fold, st.integers(0, 6), st.integers(1, 12), st.one_of(st.none(), between))
+        kinds += [*[fold] * 3, st.just(FinishErasing())]
     return st.lists(st.one_of(kinds), min_size=1, max_size=most)
 
 
@@ -214,24 +220,25 @@ class Player:
                 if at > self.list.folded_to:
                     self.list.empty(at, now=self.tick)
             case Erase():
-                at = max(self.rows.number("SELECT MAX(at) FROM tasks"), self.tick) + event.ahead
-                erase(self.rows, event.person, at)
-                self.model.erasures.append((at, event.person))
+                self._erase(event)
             case FinishErasing():
                 await finish_erasures(self.rows)
             case Fold():
-                self.fold(event.window, event.messages)
+                self.fold(event)
             case Sync():
                 await self.sync(self.replicas[event.replica])
 
-    def fold(self, window: int, messages: int) -> None:
+    def fold(self, event: Fold) -> None:
         """As the process that folds does; it is killed before its last message is answered."""
-        left = messages
+        told = 0
 
         def tell(message: Message) -> bool:
-            nonlocal left
-            left -= 1
-            if left < 0:
+            nonlocal told
+            told += 1
+            if event.meanwhile is not None and told == event.meanwhile[0]:
+                between = event.meanwhile[1]
+                self._send(between) if isinstance(between, SendPage) else self._erase(between)
+            if told > event.messages:
                 raise _KilledError
             if isinstance(message, DropPages):
                 while self.rows.write_now(lambda connection: drop_pages(connection, message.row)):
@@ -239,7 +246,7 @@ class Player:
                 return True
             return self.rows.write_now(lambda connection: write(connection, message))
 
-        rules = FoldRules(window=window, least=0, share=0, most_at_once=3)
+        rules = FoldRules(window=event.window, least=0, share=0, most_at_once=3)
         with contextlib.suppress(_KilledError):
             ListFolder(Now(self.rows), tell, rules).fold(self.list.row, self.tick)
 
@@ -253,6 +260,11 @@ class Player:
             task = self._tasks[event.task] = self.list.task(name, place, mode=event.mode, run=run, now=self.tick)
         self.list.page(task, event.add, event.remove, at=at, now=self.tick)
         self.model.pages.setdefault(task, []).append((event.add, event.remove))
+
+    def _erase(self, event: Erase) -> None:
+        at = max(self.rows.number("SELECT MAX(at) FROM tasks"), self.tick) + event.ahead
+        erase(self.rows, event.person, at)
+        self.model.erasures.append((at, event.person))
 
     def _move(self, event: Move) -> None:
         task = self._tasks.get(event.task)

@@ -14,6 +14,7 @@ from cohort_sync.truth.folding import Folder, FoldRules
 from cohort_sync.truth.folding.lists import ListFolder, lists_to_fold
 from cohort_sync.truth.folding.messages import BeginRound, Damaged, DropPages, PutPartition, Sound
 from cohort_sync.truth.folding.writing import drop_pages, write
+from cohort_sync.truth.order import SENDER, Place
 from cohort_sync.truth.state import DatabaseTruth
 from tests.cohort_sync.truth.histories import Now
 from tests.cohort_sync.truth.rows import ACCOUNT, ListRows, Rows, erase, finish_erasure
@@ -435,7 +436,7 @@ def test_no_writer_but_the_one_is_let_in(rows: Rows) -> None:
 def test_marks_and_partitions_are_refused_once_something_belongs_below(rows: Rows, heap: ListRows) -> None:
     task = heap.task("t", 5)
     heap.page(task, people(1))
-    place = bases.Place(5, 0, "t", 0)
+    place = Place(5, SENDER, "t", 0)
     begin = BeginRound(heap.row, 1, [task], place, version=0)
     assert not rows.write_now(lambda connection: write(connection, begin))
     assert rows.number("SELECT round FROM tasks") == 0
