@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import threading
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from cohort_sync.truth.database.prepared import Prepared
+from cohort_sync.truth.facts.erasures import tag_of
 from cohort_sync.truth.fold import Erased
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_INSTALLATION = text("SELECT erasure, tag_key FROM installation")
+_INSTALLATION = Prepared(text("SELECT erasure, tag_key FROM installation"))
 _ERASURES = text("SELECT tag, at, person, finished_at FROM erasures")
 
 
@@ -26,10 +27,10 @@ class ErasedPersons:
         self._known: Erased | None = None
 
     def get(self, connection: Connection) -> Erased:
-        installation = connection.execute(_INSTALLATION).one()
+        number, tag_key = _INSTALLATION.run(connection, {}).fetchone()
         with self._lock:
-            if self._known is None or self._known.number != installation.erasure:
-                self._known = read_erased(connection, installation.erasure, bytes(installation.tag_key))
+            if self._known is None or self._known.number != number:
+                self._known = read_erased(connection, number, tag_key)
             return self._known
 
 
@@ -45,10 +46,6 @@ def read_erased(connection: Connection, number: int, tag_key: bytes) -> Erased:
         elif found.finished_at is None:
             _note(unknown, bytes(found.tag), found.at)
     return Erased(number, tags, functools.partial(tag_of, key=tag_key), unfinished, unknown)
-
-
-def tag_of(member: bytes, key: bytes) -> bytes:
-    return hashlib.blake2b(member, key=key, digest_size=16).digest()
 
 
 def _note(places: dict[bytes, int], name: bytes, at: int) -> None:

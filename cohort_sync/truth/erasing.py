@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _PARTITIONS = text(
-    "SELECT list, partition, partitions, at, rank, task, run, round, version, members, body, digest FROM bases "
+    "SELECT list, partition, partitions, at, rank, task, run, round, version, members, digest, body FROM bases "
     "WHERE list > :list AND partition = (:hash & (partitions - 1)) AND at <= :at ORDER BY list LIMIT :most"
 )
 _PARTITION = text(
-    "SELECT list, partition, partitions, at, rank, task, run, round, version, members, body, digest FROM bases "
+    "SELECT list, partition, partitions, at, rank, task, run, round, version, members, digest, body FROM bases "
     "WHERE list = :list AND partition = :partition AND at <= :at"
 )
 _PAGES = text(
@@ -131,7 +131,7 @@ def rewrite_partition(connection: Connection, row: int, number: int, person: byt
     members = _members(found)
     if person not in members:
         return False
-    partition, body = bases.seal(partition_of(found), [member for member in members if member != person])
+    partition, body = bases.seal(partition_of(found[1:-1]), [member for member in members if member != person])
     parameters = {"list": row, "partition": number, "members": partition.members}
     connection.execute(_PUT_PARTITION, parameters | {"body": body, "digest": partition.digest})
     connection.execute(_CHANGED, {"list": row})
@@ -190,11 +190,11 @@ def _may_name(row: Row[Any], person: bytes) -> bool:
 
 
 def _members(row: Row[Any]) -> list[bytes]:
-    return bases.unseal(row.list, partition_of(row), row.body)
+    return bases.unseal(row.list, partition_of(row[1:-1]), row.body)
 
 
 def _page(row: Row[Any]) -> Names:
-    return open_page(row.list, row.version, row)
+    return open_page(row.list, row.version, row.body, row.body_digest)
 
 
 def _names(names: Names, person: bytes) -> bool:

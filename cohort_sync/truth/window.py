@@ -17,35 +17,54 @@ from sqlalchemy import text
 from attribute_lists.bodies import Names, unpack
 from cohort_sync.truth import bases
 from cohort_sync.truth.bases import DamagedError, Partition, Partitions
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.order import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
-_LIST = text(
-    "SELECT id, account, name, source, is_deleted, version, chain, base_changes, "
-    "(SELECT erasure FROM installation) AS erasure FROM lists WHERE id = :list"
-)
-_HEADER = "SELECT partition, partitions, at, rank, task, run, round, version, members, digest FROM bases "
-_PARTITIONS = text(_HEADER + "WHERE list = :list ORDER BY partition")
-_ONE_HEADER = text(_HEADER + "WHERE list = :list AND partition = :partition")
-_TASKS = text(
-    "SELECT id, name, run, rank, at, kind, mode, state, last_page_at, round FROM tasks WHERE list = :list "
+_LIST = Prepared(text(
+    "SELECT id, version, chain, base_changes, is_deleted, source, (SELECT erasure FROM installation) FROM lists "
+    "WHERE id = :list"
+))  # fmt: skip
+_NAMED = Prepared(text(
+    "SELECT id, version, chain, base_changes, is_deleted, source, (SELECT erasure FROM installation) FROM lists "
+    "WHERE account = :account AND name = :name"
+))  # fmt: skip
+_PARTITIONS = Prepared(text(
+    "SELECT partition, partitions, at, rank, task, run, round, version, members, digest FROM bases "
+    "WHERE list = :list ORDER BY partition"
+))  # fmt: skip
+_PARTITION = Prepared(text(
+    "SELECT partition, partitions, at, rank, task, run, round, version, members, digest, body FROM bases "
+    "WHERE list = :list AND partition = :partition"
+))  # fmt: skip
+_TASKS = Prepared(text(
+    "SELECT id, at, rank, name, run, kind, mode, state, last_page_at, round FROM tasks WHERE list = :list "
     "AND (round = 0 OR round > :settled OR id IN (SELECT task FROM facts WHERE list = :list AND body IS NOT NULL))"
+))  # fmt: skip
+_ONE_TASK = Prepared(
+    text("SELECT id, at, rank, name, run, kind, mode, state, last_page_at, round FROM tasks WHERE id = :task")
 )
-_ONE_TASK = text("SELECT id, name, run, rank, at, kind, mode, state, last_page_at, round FROM tasks WHERE id = :task")
-_PAGES = text(
-    "SELECT task, version, adds, removes FROM facts WHERE list = :list AND task IS NOT NULL AND body IS NOT NULL "
-    "ORDER BY version"
-)
-_NEWER_FACTS = text(
-    "SELECT task, version, adds, removes, body IS NOT NULL AS has_body FROM facts "
-    "WHERE list = :list AND version > :version ORDER BY version"
-)
-_BODY = text("SELECT body, body_digest FROM facts WHERE list = :list AND version = :version")
-_PARTITION = text("SELECT body, digest FROM bases WHERE list = :list AND partition = :partition")
+_PAGES = Prepared(text(
+    "SELECT task, version, adds, removes, body IS NOT NULL FROM facts "
+    "WHERE list = :list AND version > :version AND task IS NOT NULL ORDER BY version"
+))  # fmt: skip
+_BODY = Prepared(text("SELECT body, body_digest FROM facts WHERE list = :list AND version = :version"))
+
+
+class ListRecord(NamedTuple):
+    """The row of a list, and the number of the newest erasure of all."""
+
+    row: int
+    version: int
+    chain: bytes
+    base_changes: int
+    is_deleted: int
+    source: str
+    erasure: int
 
 
 class ChangedError(Exception):
@@ -95,19 +114,10 @@ class Task:
 class Window:
     """One list. `tasks` by row, `ordered` by place; `droppable`: pages are there that all partitions have.
 
-    `erasure`: number of the newest erasure; `base_changes` counts changes of base and rounds. `floor`: the newest task
-    that makes void what is placed before it, in some partition at least.
+    `floor`: the newest task that makes void what is placed before it, in some partition at least.
     """
 
-    row: int
-    account: str
-    name: str
-    source: str
-    is_deleted: bool
-    version: int
-    chain: bytes
-    base_changes: int
-    erasure: int
+    record: ListRecord
     partitions: Partitions
     tasks: dict[int, Task] = field(default_factory=dict)
     ordered: list[Task] = field(default_factory=list)
@@ -116,56 +126,54 @@ class Window:
     settled: Partition = field(init=False)  # what all partitions have, as the numbers of one
 
     @classmethod
-    def read(cls, connection: Connection, row: int) -> Window | None:
-        """As of the connection's transaction. None: there is no such list."""
-        found = connection.execute(_LIST, {"list": row}).one_or_none()
-        if found is None:
-            return None
-        window = cls(
-            row=found.id,
-            account=found.account,
-            name=found.name,
-            source=found.source,
-            is_deleted=bool(found.is_deleted),
-            version=found.version,
-            chain=bytes(found.chain),
-            base_changes=found.base_changes,
-            erasure=found.erasure,
-            partitions=Partitions.of(read_partitions(connection, row)),
-        )
-        parameters = {"list": row, "settled": window.settled.round}
-        window.tasks = {task.id: task for task in map(_task, connection.execute(_TASKS, parameters))}
-        for page in connection.execute(_PAGES, {"list": row}):
-            window._add_page(page.task, Page(page.version, page.adds, page.removes))
+    def read(cls, connection: Connection, record: ListRecord) -> Window:
+        """As of the connection's transaction, like `record`."""
+        row = record.row
+        window = cls(record, Partitions.of(read_partitions(connection, row)))
+        found = _TASKS.run(connection, {"list": row, "settled": window.settled.round})
+        window.tasks = {task.id: task for task in map(_task, found)}
+        for task, version, adds, removes, has_body in _PAGES.run(connection, {"list": row, "version": -1}):
+            if has_body:
+                window._add_page(task, Page(version, adds, removes))
         window.ordered = sorted(filter(window._matters, window.tasks.values()), key=_place_of)
         window._find_floor()
         return window
 
-    def refresh(self, connection: Connection) -> list[Task] | None:
+    def refresh(self, connection: Connection, record: ListRecord) -> list[Task] | None:
         """Bring it up to date, where nothing was folded since: the tasks that facts are new of.
 
         None: read it anew.
         """
-        found = connection.execute(_LIST, {"list": self.row}).one_or_none()
-        if found is None or found.base_changes != self.base_changes:
+        if record.row != self.row or record.base_changes != self.record.base_changes:
             return None
-        self.erasure, self.is_deleted = found.erasure, bool(found.is_deleted)
-        if found.version == self.version:
+        known, self.record = self.version, record
+        if record.version == known:
             return []
-        facts = connection.execute(_NEWER_FACTS, {"list": self.row, "version": self.version}).all()
-        changed = {fact.task for fact in facts if fact.task is not None}
+        facts = _PAGES.run(connection, {"list": self.row, "version": known}).fetchall()
+        changed = {fact[0] for fact in facts}
         for task_id in changed:
             self._reload(connection, task_id)
-        for fact in facts:
-            if fact.has_body and fact.task is not None:
-                self._add_page(fact.task, Page(fact.version, fact.adds, fact.removes))
+        for task_id, version, adds, removes, has_body in facts:
+            if has_body:
+                self._add_page(task_id, Page(version, adds, removes))
         tasks = [self.tasks[task_id] for task_id in changed]
         for task in filter(self._matters, tasks):
             bisect.insort(self.ordered, task, key=_place_of)
         if any(task.mode == "snapshot" for task in tasks):
             self._find_floor()
-        self.version, self.chain = found.version, bytes(found.chain)
         return tasks
+
+    @property
+    def row(self) -> int:
+        return self.record.row
+
+    @property
+    def version(self) -> int:
+        return self.record.version
+
+    @property
+    def erasure(self) -> int:
+        return self.record.erasure
 
     def __post_init__(self) -> None:
         rows = self.partitions.rows
@@ -210,7 +218,7 @@ class Window:
             task.named += page.adds + page.removes
 
     def _reload(self, connection: Connection, task_id: int) -> None:
-        found = connection.execute(_ONE_TASK, {"task": task_id}).one_or_none()
+        found = _ONE_TASK.run(connection, {"task": task_id}).fetchone()
         if found is None:
             raise DamagedError(self.row, f"task {task_id} of list {self.row}")
         task, known = _task(found), self.tasks.get(task_id)
@@ -230,8 +238,18 @@ class Window:
         self.floor = next((task for task in reversed(self.ordered) if task.is_floor and not task.is_in(settled)), None)
 
 
+def read_list(connection: Connection, row: int) -> ListRecord | None:
+    found = _LIST.run(connection, {"list": row}).fetchone()
+    return None if found is None else ListRecord(*found)
+
+
+def read_list_named(connection: Connection, account: str, name: str) -> ListRecord | None:
+    found = _NAMED.run(connection, {"account": account, "name": name}).fetchone()
+    return None if found is None else ListRecord(*found)
+
+
 def read_partitions(connection: Connection, row: int) -> Iterator[Partition]:
-    return map(partition_of, connection.execute(_PARTITIONS, {"list": row}))
+    return map(partition_of, _PARTITIONS.run(connection, {"list": row}))
 
 
 def read_partition(connection: Connection, row: int, partition: Partition) -> list[bytes]:
@@ -239,40 +257,43 @@ def read_partition(connection: Connection, row: int, partition: Partition) -> li
     return bases.unseal(row, partition, read_partition_body(connection, row, partition))
 
 
-def read_newest_partition(connection: Connection, row: int, partition: Partition) -> tuple[Partition, list[bytes]]:
-    """`partition` as it is by now, and its members, sorted. Raises as `read_partition`; splits count."""
-    found = connection.execute(_ONE_HEADER, {"list": row, "partition": partition.number}).one_or_none()
-    if found is None and not partition.digest:
-        return partition, []
-    if found is None or found.partitions != partition.of:
-        raise ChangedError
-    newest = partition_of(found)
-    return newest, read_partition(connection, row, newest)
-
-
 def read_partition_body(connection: Connection, row: int, partition: Partition) -> bytes:
     """Its body, unchecked. Raises `ChangedError`."""
-    found = connection.execute(_PARTITION, {"list": row, "partition": partition.number}).one_or_none()
-    if found is None or bytes(found.digest) != partition.digest:
+    found = _PARTITION.run(connection, {"list": row, "partition": partition.number}).fetchone()
+    if found is None or found[-2] != partition.digest:
         raise ChangedError
-    return bytes(found.body)
+    body: bytes = found[-1]
+    return body
+
+
+def read_newest_partition(connection: Connection, row: int, partition: Partition) -> tuple[Partition, list[bytes]]:
+    """`partition` as it is by now, and its members, sorted. Raises as `read_partition`; splits count."""
+    found = _PARTITION.run(connection, {"list": row, "partition": partition.number}).fetchone()
+    if found is None and not partition.digest:
+        return partition, []
+    if found is None:
+        raise ChangedError
+    newest = partition_of(found[:-1])
+    if newest.of != partition.of:
+        raise ChangedError
+    return newest, bases.unseal(row, newest, found[-1])
 
 
 def read_page(connection: Connection, row: int, version: int) -> Names:
     """Whom a page names. Raises `DamagedError`, and `ChangedError` where it was dropped."""
-    found = connection.execute(_BODY, {"list": row, "version": version}).one_or_none()
-    if found is None or found.body is None:
+    found = _BODY.run(connection, {"list": row, "version": version}).fetchone()
+    if found is None or found[0] is None:
         raise ChangedError
-    return open_page(row, version, found)
+    return open_page(row, version, *found)
 
 
-def open_page(row: int, version: int, found: Row[Any]) -> Names:
-    """The names in a row of `body` and `body_digest`. Raises `DamagedError`."""
+def open_page(row: int, version: int, body: bytes, digest: bytes) -> Names:
+    """The names in a body of which `digest` is kept. Raises `DamagedError`."""
     what = f"page {version} of list {row}"
-    if page_digest(found.body) != found.body_digest:
+    if page_digest(body) != digest:
         raise DamagedError(row, what)
     try:
-        return unpack(found.body)
+        return unpack(body)
     except ValueError:
         raise DamagedError(row, what) from None
 
@@ -290,25 +311,12 @@ def _place_of(task: Task) -> Place:
     return task.place
 
 
-def partition_of(found: Row[Any]) -> Partition:
-    return Partition(
-        number=found.partition,
-        of=found.partitions,
-        place=Place(found.at, found.rank, found.task, found.run),
-        round=found.round,
-        version=found.version,
-        members=found.members,
-        digest=bytes(found.digest),
-    )
+def partition_of(found: Sequence[Any]) -> Partition:
+    """From partition, partitions, at, rank, task, run, round, version, members and digest."""
+    number, of, at, rank, task, run, round_number, version, members, digest = found
+    return Partition(number, of, Place(at, rank, task, run), round_number, version, members, digest)
 
 
-def _task(found: Row[Any]) -> Task:
-    return Task(
-        id=found.id,
-        place=Place(found.at, found.rank, found.name, found.run),
-        kind=found.kind,
-        mode=found.mode,
-        state=found.state,
-        last_page_at=found.last_page_at,
-        round=found.round,
-    )
+def _task(found: Sequence[Any]) -> Task:
+    row, at, rank, name, run, kind, mode, state, last_page_at, round_number = found
+    return Task(row, Place(at, rank, name, run), kind, mode, state, last_page_at, round_number)

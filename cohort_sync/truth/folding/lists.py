@@ -19,6 +19,7 @@ from cohort_sync.truth.window import (
     ChangedError,
     Window,
     partitions_at_once,
+    read_list,
     read_page,
     read_partition_body,
 )
@@ -83,7 +84,7 @@ class ListFolder:
         named = 0
         try:
             for _ in range(_ATTEMPTS):
-                window = self._read(lambda connection: Window.read(connection, row))
+                window = self._read(functools.partial(_window, row))
                 if window is None:
                     return True
                 if window.droppable:
@@ -148,6 +149,11 @@ class ListFolder:
         message = PutPartition(window.row, row.number, row.digest, due.place, window.version, window.erasure, parts)
         if not self._tell(message):
             raise ChangedError
+
+
+def _window(row: int, connection: Connection) -> Window | None:
+    record = read_list(connection, row)
+    return None if record is None else Window.read(connection, record)
 
 
 def _page(row: int, version: int, connection: Connection) -> Names:

@@ -72,7 +72,7 @@ def _takable(window: Window, rules: FoldRules, now: int) -> list[Task]:
     taken = []
     for task in window.ordered:
         if not task.round:
-            by_arrival = task.kind == "sync" and window.source in rules.by_arrival
+            by_arrival = task.kind == "sync" and window.record.source in rules.by_arrival
             if _is_undecided(task) or not (by_arrival or task.last_page_at <= now - rules.window):
                 break
         taken.append(task)

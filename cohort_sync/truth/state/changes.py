@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import text
 
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.fold import Resolved, Step, fold
 from cohort_sync.truth.state.views import resolve_scanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from attribute_lists.bodies import Names
     from attribute_lists.projection.truth import Version
     from cohort_sync.truth.fold import Erased
     from cohort_sync.truth.order import Place
     from cohort_sync.truth.state.views import View
-    from cohort_sync.truth.window import Task, Window
+    from cohort_sync.truth.window import ListRecord, Task, Window
 
-_CHAIN = text("SELECT chain FROM facts WHERE list = :list AND version = :version")
-_FACTS = text(
-    "SELECT version, kind, task, place, adds, removes, body IS NOT NULL AS has_body FROM facts "
+_CHAIN = Prepared(text("SELECT chain FROM facts WHERE list = :list AND version = :version"))
+_FACTS = Prepared(text(
+    "SELECT version, kind, task, place, adds, removes, body IS NOT NULL FROM facts "
     "WHERE list = :list AND version > :version ORDER BY version"
-)
+))  # fmt: skip
 _TASK = text("SELECT mode, state FROM tasks WHERE id = :task")
 _OLD_PLACE = text("SELECT MIN(place) FROM facts WHERE list = :list AND task = :task AND version <= :version")
 _LAST_END = text("SELECT MAX(version) FROM facts WHERE list = :list AND task = :task AND kind IN ('end', 'task')")
 _PERSONS = text("SELECT person, at FROM erasures WHERE number > :erasure")
+
+
+class _Fact(NamedTuple):
+    version: int
+    kind: str
+    task: int | None
+    place: int | None
+    adds: int
+    removes: int
+    has_body: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +52,16 @@ class NamedSince:
     named: int
 
 
-def was_written(connection: Connection, window: Window, version: Version) -> bool:
+def was_written(connection: Connection, record: ListRecord, version: Version) -> bool:
     """Whether this database ever gave the list that version."""
-    if version.number > window.version:
+    if version.number > record.version:
         return False
-    if version.number == window.version:
-        return version.chain == window.chain
+    if version.number == record.version:
+        return version.chain == record.chain
     if version.number == 0:
         return version.chain == b""
-    chain = connection.execute(_CHAIN, {"list": window.row, "version": version.number}).scalar_one_or_none()
-    return chain is not None and bytes(chain) == version.chain
+    found: tuple[bytes] | None = _CHAIN.run(connection, {"list": record.row, "version": version.number}).fetchone()
+    return found is not None and found[0] == version.chain
 
 
 def named_since(connection: Connection, window: Window, since: int) -> NamedSince | None:
@@ -115,12 +126,12 @@ def resolve_erased(
     return resolve_scanning(connection, window, tasks, persons, erased, read)
 
 
-def _facts_by_task(connection: Connection, window: Window, since: int) -> dict[int, list[Row[Any]]] | None:
+def _facts_by_task(connection: Connection, window: Window, since: int) -> dict[int, list[_Fact]] | None:
     """Those newer than version `since` that belong to a task. None: some are forgotten."""
-    facts = connection.execute(_FACTS, {"list": window.row, "version": since}).all()
+    facts = list(map(_Fact._make, _FACTS.run(connection, {"list": window.row, "version": since})))
     if len(facts) < window.version - since:
         return None
-    by_task: dict[int, list[Row[Any]]] = {}
+    by_task: dict[int, list[_Fact]] = {}
     for fact in facts:
         if fact.task is not None:
             by_task.setdefault(fact.task, []).append(fact)
@@ -128,7 +139,7 @@ def _facts_by_task(connection: Connection, window: Window, since: int) -> dict[i
 
 
 def _counting_tasks(
-    connection: Connection, window: Window, by_task: dict[int, list[Row[Any]]], since: int
+    connection: Connection, window: Window, by_task: dict[int, list[_Fact]], since: int
 ) -> dict[int, Task] | None:
     """Those of the tasks that say something. None: what one of them changed is not known by page."""
     tasks: dict[int, Task] = {}
@@ -159,7 +170,7 @@ def _is_whole_change(connection: Connection, window: Window, task: Task, since: 
 
 
 def _moved(
-    connection: Connection, window: Window, tasks: dict[int, Task], by_task: dict[int, list[Row[Any]]], since: int
+    connection: Connection, window: Window, tasks: dict[int, Task], by_task: dict[int, list[_Fact]], since: int
 ) -> dict[int, Place]:
     """The places as of `since` of those of `tasks` that have moved."""
     moved: dict[int, Place] = {}

@@ -10,17 +10,18 @@ from sqlalchemy import text
 
 from attribute_lists import keys
 from attribute_lists.projection.truth import ListHead, RegistryState, StaleHeadError, Update, Version
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.erased import ErasedPersons
 from cohort_sync.truth.state.changes import named_since, resolve_erased, resolve_named, was_written
 from cohort_sync.truth.state.views import Views
 from cohort_sync.truth.state.whole_lists import WholeList
-from cohort_sync.truth.window import ChangedError, Window, read_page
+from cohort_sync.truth.window import ChangedError, Window, read_list, read_list_named, read_page
 from foundation.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from attribute_lists.bodies import Names
     from cohort_sync.truth.state.whole_lists import Part
@@ -33,20 +34,21 @@ _NAMES = text("SELECT account, name FROM lists WHERE is_deleted = 0 ORDER BY acc
 _ALIASES = text(
     "SELECT a.account, a.alias, l.name FROM aliases AS a JOIN lists AS l ON l.id = a.list WHERE l.is_deleted = 0"
 )
-_HEAD = text(
-    "SELECT l.*, (SELECT erasure FROM installation) AS erasure FROM lists AS l "
-    "WHERE l.account = :account AND l.name = :name"
-)
-_HEADS = text(
-    "SELECT l.*, (SELECT erasure FROM installation) AS erasure, "
+_HEAD = Prepared(text(
+    "SELECT l.account, l.name, l.version, l.chain, l.source, l.segment_id, l.segment_name, l.mode, l.is_active, "
+    "l.created_at, l.last_page_at, l.skipped, l.is_deleted, (SELECT erasure FROM installation) "
+    "FROM lists AS l WHERE l.account = :account AND l.name = :name"
+))  # fmt: skip
+_HEADS = Prepared(text(
+    "SELECT l.account, l.name, l.version, l.chain, l.source, l.segment_id, l.segment_name, l.mode, l.is_active, "
+    "l.created_at, l.last_page_at, l.skipped, l.is_deleted, (SELECT erasure FROM installation), "
     "(SELECT COALESCE(SUM(members), 0) FROM bases WHERE list = l.id)"
-    " + (SELECT COALESCE(SUM(adds), 0) FROM facts WHERE list = l.id AND body IS NOT NULL) AS size"
-    " FROM lists AS l WHERE l.is_deleted = 0 ORDER BY size, l.id"
-)
-_ROW = text("SELECT id FROM lists WHERE account = :account AND name = :name")
+    " + (SELECT COALESCE(SUM(adds), 0) FROM facts WHERE list = l.id AND body IS NOT NULL) AS size "
+    "FROM lists AS l WHERE l.is_deleted = 0 ORDER BY size, l.id"
+))  # fmt: skip
 _LIST_OF_TASK = text("SELECT list FROM tasks WHERE id = :task")
 
-_VIEW_BYTES = 128 * 1024 * 1024
+_VIEW_BYTES = 192 * 1024 * 1024
 _MOST_NAMED = 1_000_000  # members that an update tells one by one
 _MOST_AT_ONCE = 2_000_000  # members of pages in memory while a list is read
 _PAGES_REMEMBERED = 128
@@ -94,7 +96,7 @@ class DatabaseTruth:
         return await self._database.read(read)
 
     async def heads(self) -> Sequence[ListHead]:
-        return await self._database.read(lambda connection: [_head(found) for found in connection.execute(_HEADS)])
+        return await self._database.read(lambda connection: [_head(found[:-1]) for found in _HEADS.run(connection, {})])
 
     async def head(self, account: str, list_id: str) -> ListHead | None:
         return await self._database.read(lambda connection: _read_head(connection, account, list_id))
@@ -104,9 +106,8 @@ class DatabaseTruth:
 
     async def wrote(self, account: str, list_id: str, version: Version) -> bool:
         def read(connection: Connection) -> bool:
-            row = connection.execute(_ROW, {"account": account, "name": list_id}).scalar_one_or_none()
-            window = Window.read(connection, row) if row is not None else None
-            return window is not None and was_written(connection, window, version)
+            record = read_list_named(connection, account, list_id)
+            return record is not None and was_written(connection, record, version)
 
         return await self._database.read(read)
 
@@ -130,11 +131,10 @@ class DatabaseTruth:
         """Partition by partition. What is accepted meanwhile is in it or not: `update` from `head` on tells it."""
 
         def read_window(connection: Connection) -> Window:
-            parameters = {"account": head.account, "name": head.list_id}
-            row = connection.execute(_ROW, parameters).scalar_one_or_none()
-            window = Window.read(connection, row) if row is not None else None
-            if window is None or not was_written(connection, window, head.version):
+            record = read_list_named(connection, head.account, head.list_id)
+            if record is None or not was_written(connection, record, head.version):
                 raise StaleHeadError
+            window = Window.read(connection, record)
             if named_since(connection, window, head.version.number) is None:
                 raise StaleHeadError
             return window
@@ -169,19 +169,24 @@ class DatabaseTruth:
         """What `answer` says of each partition, once."""
         whole = WholeList(self._erased, self._most_at_once)
 
-        def begin(connection: Connection) -> Part:
+        def begin(connection: Connection) -> tuple[Part, list[Result] | None]:
             part = whole.begin(read_window(connection), tasks)
             part.read_pages(connection)
-            return part
+            if part.is_last and part.is_small:
+                return part, [answer(whole, connection, part, index) for index in part.wanted]
+            return part, None
 
         is_over = False
         while not is_over:
-            part = await self._database.read(begin)
+            part, answers = await self._database.read(begin)
+            if answers is not None:
+                for one in answers:
+                    yield one
+                return
             try:
                 while part.unread:
                     await self._database.read(part.read_pages)
                 for index in part.wanted:
-                    # As functions of the connection alone, since the loop goes on.
                     yield await self._database.read(functools.partial(_asked, answer, whole, part, index))
                     whole.note_done(part, index)
                 is_over = part.is_last
@@ -194,9 +199,9 @@ class DatabaseTruth:
         view = self._views.get(account, list_id)
         with view.lock:
             window = view.refresh(connection, account, list_id)
-            if window is None or window.is_deleted or not was_written(connection, window, since):
+            if window is None or window.record.is_deleted or not was_written(connection, window.record, since):
                 return None
-            head = _head(connection.execute(_HEAD, {"account": account, "name": list_id}).one())
+            head = _head(_HEAD.run(connection, {"account": account, "name": list_id}).fetchone())
             erased = self._erased.get(connection)
             named = named_since(connection, window, since.number)
             if named is None or named.named > self._most_named:
@@ -226,10 +231,10 @@ def _counting(window: Window) -> Iterable[Task]:
 
 
 def _window(connection: Connection, row: int | None) -> Window:
-    window = Window.read(connection, row) if row is not None else None
-    if window is None:
+    record = None if row is None else read_list(connection, row)
+    if record is None:
         raise NotFoundError("there is no such list", reason="unknown_list")
-    return window
+    return Window.read(connection, record)
 
 
 def _reader(connection: Connection, window: Window) -> Callable[[int], Names]:
@@ -242,26 +247,22 @@ def _remembering(read: Callable[[int], Names]) -> Callable[[int], Names]:
 
 
 def _read_head(connection: Connection, account: str, list_id: str) -> ListHead | None:
-    found = connection.execute(_HEAD, {"account": account, "name": list_id}).one_or_none()
-    return _head(found) if found is not None and not found.is_deleted else None
+    found = _HEAD.run(connection, {"account": account, "name": list_id}).fetchone()
+    return None if found is None or found[-2] else _head(found)
 
 
-def _head(found: Row[Any]) -> ListHead:
+def _head(found: Sequence[Any]) -> ListHead:
+    (account, name, version, chain, source, segment_id, segment_name, mode, is_active, *rest, _, erasure) = found
+    created_at, last_page_at, skipped = rest
     description = {
-        "source": found.source,
-        "segment_id": found.segment_id,
-        "segment_name": found.segment_name,
-        "mode": found.mode,
-        "active": "1" if found.is_active else "0",
-        "created": str(found.created_at),
-        "skipped": str(found.skipped),
+        "source": source,
+        "segment_id": segment_id,
+        "segment_name": segment_name,
+        "mode": mode,
+        "active": "1" if is_active else "0",
+        "created": str(created_at),
+        "skipped": str(skipped),
     }
-    if found.last_page_at is not None:
-        description["last_page"] = str(found.last_page_at)
-    return ListHead(
-        account=found.account,
-        list_id=found.name,
-        version=Version(found.version, bytes(found.chain)),
-        erasure=found.erasure,
-        description=description,
-    )
+    if last_page_at is not None:
+        description["last_page"] = str(last_page_at)
+    return ListHead(account, name, Version(version, chain), erasure, description)

@@ -1,7 +1,7 @@
 """An index of who is named by the newer tasks of a list: of each member the newest task that names it.
 
 Without it, pages of tasks that interleave are compared each with all pages of all newer tasks. It is rebuilt from the
-bodies where it is missing, and holds hashes only (Python's own, 64 bits): some 100 bytes a member.
+bodies where it is missing, and holds hashes only (Python's own, 64 bits): some 80 bytes a member.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from attribute_lists.bodies import Names
     from cohort_sync.truth.order import Place
 
-BYTES_PER_MEMBER = 100
+BYTES_PER_MEMBER = 80
 
 
 class MemberIndex:

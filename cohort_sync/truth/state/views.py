@@ -11,12 +11,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
 from cohort_sync.truth.bases import Partition
 from cohort_sync.truth.fold import Resolved, Step, resolve
 from cohort_sync.truth.state.member_index import BYTES_PER_MEMBER, MemberIndex
-from cohort_sync.truth.window import Window, read_partition
+from cohort_sync.truth.window import Window, read_list_named, read_partition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from cohort_sync.truth.order import Place
     from cohort_sync.truth.window import Task
 
-_ROW = text("SELECT id FROM lists WHERE account = :account AND name = :name")
 _BYTES_PER_TASK, _BYTES_PER_PAGE = 600, 150
 
 
@@ -53,17 +50,19 @@ class View:
     def refresh(self, connection: Connection, account: str, name: str) -> Window | None:
         """The window as of the connection's transaction. None: there is no such list."""
         known, self.window = self.window, None  # where this fails, it is read anew
+        record = read_list_named(connection, account, name)
+        if record is None:
+            return None
         if known is not None:
             covered = [] if self.index is None else [task for task in known.counting if task.place >= self.index.low]
-            changed = known.refresh(connection)
+            changed = known.refresh(connection, record)
             if changed is not None:
                 self.window = known
                 if changed and self.index is not None:
                     self._keep_index(self.index, known, covered, changed)
                 return known
         self.index = None
-        row = connection.execute(_ROW, {"account": account, "name": name}).scalar_one_or_none()
-        self.window = Window.read(connection, row) if row is not None else None
+        self.window = Window.read(connection, record)
         return self.window
 
     def resolve(
@@ -129,22 +128,24 @@ class View:
         window, index = self._window, self.index
         bottom = low if index is None else min(low, index.low)
         tasks = [task for task in window.counting if task.place >= bottom]
-        too_large = BYTES_PER_MEMBER * sum(task.named for task in tasks) > self.index_bytes
         self.index = None  # where this fails, it is made anew
-        if too_large or not window.is_between_rounds:
+        if not window.is_between_rounds:
             return None
         if index is None:
             index = MemberIndex(low, window.version)
-            missing = [(task, page.version) for task in tasks for page in task.pages]
+            missing = [(task, page) for task in tasks for page in task.pages]
         else:
             missing = []
             for task in tasks:
                 if task.place < index.low:
-                    missing += [(task, page.version) for page in task.pages]
+                    missing += [(task, page) for page in task.pages]
                 elif task.pages and task.pages[-1].version > index.version:
-                    missing += [(task, page.version) for page in task.pages if page.version > index.version]
-        for task, version in missing:
-            index.insert(task.id, read(version), _newer(tasks, task))
+                    missing += [(task, page) for page in task.pages if page.version > index.version]
+        named = sum(page.adds + page.removes for _, page in missing)
+        if index.size + BYTES_PER_MEMBER * named > self.index_bytes:
+            return None
+        for task, page in missing:
+            index.insert(task.id, read(page.version), _newer(tasks, task))
         index.low, index.version = bottom, window.version
         self.index = index
         return index

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cohort_sync.truth.erased import ErasedPersons
     from cohort_sync.truth.window import Task
 
-_MOST_PER_READ = 200_000  # members of pages that are read in one transaction
+_MOST_PER_READ = 100_000  # members that are read in one transaction
 
 
 @dataclass(slots=True)
@@ -38,6 +38,12 @@ class Part:
     pages: PagePartitions
     unread: list[tuple[int, int]]
     is_last: bool
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is read whole in one short transaction."""
+        rows = self.window.partitions.rows
+        return not self.unread and sum(rows[index].members for index in self.wanted) <= _MOST_PER_READ
 
     def read_pages(self, connection: Connection) -> None:
         """Some of those that are unread. Raises `ChangedError`, `DamagedError`."""

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 import cohort_sync.truth
 from attribute_lists.bodies import Names, pack
 from attribute_lists.projection.truth import Version
-from cohort_sync.truth.erased import tag_of
+from cohort_sync.truth.facts.erasures import tag_of
 from cohort_sync.truth.folding.reading import Reader
 from cohort_sync.truth.order import OPERATOR, SENDER
 from cohort_sync.truth.window import page_digest

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attribute_lists.bodies import Names
-from cohort_sync.truth.erased import tag_of
+from cohort_sync.truth.facts.erasures import tag_of
 from cohort_sync.truth.fold import Erased, Step, apply, fold, resolve
 from cohort_sync.truth.order import BEFORE_ALL, SENDER, Place
 
