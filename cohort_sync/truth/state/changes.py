@@ -94,9 +94,9 @@ def resolve_named(
     connection: Connection, view: View, since: NamedSince, erased: Erased, read: Callable[[int], Names]
 ) -> Resolved:
     """What the newest fact says of the members that `since` names."""
-    if view.window is None or not since.pages:
+    if not since.pages:
         return Resolved(set(), set(), set())
-    window = view.window
+    window = view.known_window
     if _say_it_themselves(window, since):
         steps = (Step(task.place, is_floor=False, pages=map(read, versions)) for task, versions in since.pages)
         word = fold(steps, erased)
@@ -109,9 +109,10 @@ def resolve_named(
 
 
 def resolve_erased(
-    connection: Connection, window: Window, erasure: int, erased: Erased, read: Callable[[int], Names]
+    connection: Connection, view: View, erasure: int, erased: Erased, read: Callable[[int], Names]
 ) -> Resolved | None:
     """Of the persons erased after the erasure numbered `erasure`, who is in again. None: not all are known by id."""
+    window = view.known_window
     persons: dict[bytes, int] = {}
     if window.erasure > erasure:
         for found in connection.execute(_PERSONS, {"erasure": erasure}):
@@ -123,7 +124,7 @@ def resolve_erased(
     # What is placed before an erasure can't bring the person back, so it is not read.
     earliest = min(persons.values())
     tasks = [task for task in window.counting if task.place.at > earliest]
-    return resolve_scanning(connection, window, tasks, persons, erased, read)
+    return resolve_scanning(connection, view, tasks, persons, erased, read)
 
 
 def _facts_by_task(connection: Connection, window: Window, since: int) -> dict[int, list[_Fact]] | None:

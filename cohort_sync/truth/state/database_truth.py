@@ -49,6 +49,7 @@ _HEADS = Prepared(text(
 _LIST_OF_TASK = text("SELECT list FROM tasks WHERE id = :task")
 
 _VIEW_BYTES = 192 * 1024 * 1024
+_PARTITION_BYTES = 96 * 1024 * 1024
 _MOST_NAMED = 1_000_000  # members that an update tells one by one
 _MOST_AT_ONCE = 2_000_000  # members of pages in memory while a list is read
 _PAGES_REMEMBERED = 128
@@ -63,8 +64,9 @@ class Reads(Protocol):
 class DatabaseTruth:
     """`Truth` over `database`.
 
-    `view_bytes`: memory for what is known of lists between questions. `most_named`: members that an update tells one by
-    one; with more it tells to build the set anew. `most_at_once`: members of pages in memory while a list is read.
+    `view_bytes`: memory for what is known of lists between questions, `partition_bytes`: for partitions beside that.
+    `most_named`: members that an update tells one by one; with more it tells to build the set anew. `most_at_once`:
+    members of pages in memory while a list is read.
     """
 
     def __init__(
@@ -72,11 +74,12 @@ class DatabaseTruth:
         database: Reads,
         *,
         view_bytes: int = _VIEW_BYTES,
+        partition_bytes: int = _PARTITION_BYTES,
         most_named: int = _MOST_NAMED,
         most_at_once: int = _MOST_AT_ONCE,
     ) -> None:
         self._database = database
-        self._views = Views(view_bytes)
+        self._views = Views(view_bytes, partition_bytes)
         self._most_named = most_named
         self._most_at_once = most_at_once
         self._erased = ErasedPersons()
@@ -207,7 +210,7 @@ class DatabaseTruth:
             if named is None or named.named > self._most_named:
                 return Update(head, is_whole=False)
             read = _remembering(_reader(connection, window))
-            persons = resolve_erased(connection, window, erasure, erased, read)
+            persons = resolve_erased(connection, view, erasure, erased, read)
             if persons is None:
                 return Update(head, is_whole=False)
             found = resolve_named(connection, view, named, erased, read)

@@ -6,6 +6,7 @@ folding changed what it rests on.
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 from cohort_sync.truth.bases import Partition
 from cohort_sync.truth.fold import Resolved, Step, resolve
 from cohort_sync.truth.state.member_index import BYTES_PER_MEMBER, MemberIndex
-from cohort_sync.truth.window import Window, read_list_named, read_partition
+from cohort_sync.truth.state.partition_cache import PartitionCache
+from cohort_sync.truth.window import Window, read_list_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cohort_sync.truth.order import Place
     from cohort_sync.truth.window import Task
 
+_STEPS_PER_LOOK_UP = 12  # a look-up by halves costs as much as comparing so many members
 _BYTES_PER_TASK, _BYTES_PER_PAGE = 600, 150
 
 
@@ -34,6 +37,7 @@ class View:
     """One list. `lock`: held by whoever uses it, from before the first statement of a transaction on."""
 
     index_bytes: int
+    partitions: PartitionCache
     lock: threading.Lock = field(default_factory=threading.Lock)
     window: Window | None = None
     index: MemberIndex | None = None
@@ -69,7 +73,7 @@ class View:
         self, connection: Connection, members: Collection[bytes], erased: Erased, read: Callable[[int], Names]
     ) -> Resolved:
         """What the newest fact says of each of `members`; the base is asked where no task names one."""
-        window = self._window
+        window = self.known_window
         tasks = window.counting
         return self.resolve_from(connection, members, erased, read, low=tasks[0].place if tasks else None)
 
@@ -83,7 +87,7 @@ class View:
         low: Place | None,
     ) -> Resolved:
         """As `resolve`, where most of `members` are named by a task at `low` or a later one."""
-        window = self._window
+        window = self.known_window
         older = window.counting
         found = Resolved(set(), set(), set(members))
         if window.floor is not None and low is not None:
@@ -96,10 +100,11 @@ class View:
                 found.undecided.clear()
         if not found.undecided:
             return found
-        return _merged(found, resolve_scanning(connection, window, older, found.undecided, erased, read))
+        return _merged(found, resolve_scanning(connection, self, older, found.undecided, erased, read))
 
     @property
-    def _window(self) -> Window:
+    def known_window(self) -> Window:
+        """The window as it was refreshed last."""
         if self.window is None:
             raise RuntimeError("the view was not refreshed")
         return self.window
@@ -125,7 +130,7 @@ class View:
 
     def _index_from(self, low: Place, read: Callable[[int], Names]) -> MemberIndex | None:
         """An index of the tasks from `low` on, up to date; None where it would be too large, or while a round runs."""
-        window, index = self._window, self.index
+        window, index = self.known_window, self.index
         bottom = low if index is None else min(low, index.low)
         tasks = [task for task in window.counting if task.place >= bottom]
         self.index = None  # where this fails, it is made anew
@@ -151,7 +156,7 @@ class View:
         return index
 
     def _look_up(self, index: MemberIndex, members: Iterable[bytes], erased: Erased) -> Resolved:
-        window = self._window
+        window = self.known_window
         added_by, removed_by, undecided = index.words(members)
         found = Resolved(set(), set(), set(undecided))
         for task_id, named in added_by.items():
@@ -169,10 +174,11 @@ class View:
 
 
 class Views:
-    """Those used last, within `most_bytes`."""
+    """Those used last, within `most_bytes`; and partitions, for all of them, within `partition_bytes`."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, partition_bytes: int) -> None:
         self._most_bytes = most_bytes
+        self._partitions = PartitionCache(partition_bytes)
         self._kept: OrderedDict[tuple[str, str], View] = OrderedDict()
         self._sizes: dict[tuple[str, str], int] = {}
         self._total = 0
@@ -182,7 +188,7 @@ class Views:
         with self._lock:
             view = self._kept.get((account, name))
             if view is None:
-                view = self._kept[account, name] = View(self._most_bytes)
+                view = self._kept[account, name] = View(self._most_bytes, self._partitions)
             self._kept.move_to_end((account, name))
             return view
 
@@ -201,16 +207,17 @@ class Views:
 
 def resolve_scanning(
     connection: Connection,
-    window: Window,
+    view: View,
     tasks: Sequence[Task],
     members: Collection[bytes],
     erased: Erased,
     read: Callable[[int], Names],
 ) -> Resolved:
     """What `tasks`, in the order of their places, say of `members`, from their pages; of others what the base says."""
+    window = view.known_window
     found = _resolve_from_pages(window, tasks, members, erased, read)
     if found.undecided:
-        found = _merged(found, _resolve_from_base(connection, window, found.undecided, erased))
+        found = _merged(found, _resolve_from_base(connection, view, found.undecided, erased))
     return found
 
 
@@ -234,7 +241,8 @@ def _resolve_from_pages(
     return found
 
 
-def _resolve_from_base(connection: Connection, window: Window, members: Collection[bytes], erased: Erased) -> Resolved:
+def _resolve_from_base(connection: Connection, view: View, members: Collection[bytes], erased: Erased) -> Resolved:
+    window = view.known_window
     found = Resolved(set(), set(), set())
     for index, wanted in window.partitions.by_row(members).items():
         partition = window.partitions.rows[index]
@@ -243,10 +251,19 @@ def _resolve_from_base(connection: Connection, window: Window, members: Collecti
             there = set(wanted)
             there -= erased.in_base(there, partition.place)
             if there:
-                there.intersection_update(read_partition(connection, window.row, partition))
+                kept = view.partitions.read(connection, window.row, partition, window.erasure)
+                there = _among(there, kept)
         found.added.update(there)
         found.removed.update(set(wanted) - there)
     return found
+
+
+def _among(wanted: set[bytes], members: Sequence[bytes]) -> set[bytes]:
+    """Those of `wanted` who are among `members`, which are sorted."""
+    if len(wanted) * _STEPS_PER_LOOK_UP > len(members):
+        return wanted.intersection(members)
+    positions = ((member, bisect.bisect_left(members, member)) for member in wanted)
+    return {member for member, at in positions if at < len(members) and members[at] == member}
 
 
 def _steps(tasks: Sequence[Task], partition: Partition, read: Callable[[int], Names]) -> Iterator[Step]:

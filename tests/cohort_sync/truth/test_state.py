@@ -59,4 +59,4 @@ def test_folding_at_any_moment_and_in_part_changes_no_answer(events: list[Event]
 @given(histories())
 @_settings
 def test_without_room_for_an_index_the_answers_are_the_same(events: list[Event]) -> None:
-    play(events, view_bytes=1, most_named=3, most_at_once=2)
+    play(events, view_bytes=1, partition_bytes=1, most_named=3, most_at_once=2)
