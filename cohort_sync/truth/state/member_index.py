@@ -6,6 +6,7 @@ bodies where it is missing, and holds hashes only (Python's own, 64 bits): some 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,33 +49,27 @@ class MemberIndex:
 
     def _insert_below(self, names: Names, added: int, overriding: Collection[int]) -> None:
         words, removed = self._words, added + 1
-        for member in map(hash, names.add):
-            word = words.get(member)
+        hashes = list(map(hash, names.add))
+        for member, word in zip(hashes, map(words.get, hashes), strict=True):
             if word is None or (word != removed and word >> 1 not in overriding):
                 words[member] = added
-        for member in map(hash, names.remove):
-            word = words.get(member)
+        hashes = list(map(hash, names.remove))
+        for member, word in zip(hashes, map(words.get, hashes), strict=True):
             if word is None or word >> 1 not in overriding:
                 words[member] = removed
 
-    def words(self, members: Iterable[bytes]) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]], list[bytes]]:
+    def words(self, members: Collection[bytes]) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]], list[bytes]]:
         """Of `members`: whom a task adds and whom it removes, by task; and those that none names."""
+        by_word: defaultdict[int | None, list[bytes]] = defaultdict(list)
+        for member, word in zip(members, map(self._words.get, map(hash, members)), strict=True):
+            by_word[word].append(member)
+        unnamed = by_word.pop(None, [])
         added: dict[int, list[bytes]] = {}
         removed: dict[int, list[bytes]] = {}
-        unnamed: list[bytes] = []
-        get = self._words.get
-        for member in members:
-            word = get(hash(member))
-            if word is None:
-                unnamed.append(member)
-                continue
-            (removed if word & 1 else added).setdefault(word >> 1, []).append(member)
-        tasks = self._tasks
-        return (
-            {tasks[code]: found for code, found in added.items()},
-            {tasks[code]: found for code, found in removed.items()},
-            unnamed,
-        )
+        for word, found in by_word.items():
+            if word is not None:
+                (removed if word & 1 else added)[self._tasks[word >> 1]] = found
+        return added, removed, unnamed
 
     def _code_of(self, task: int) -> int:
         code = self._codes.get(task)

@@ -19,7 +19,7 @@ from cohort_sync.truth.state.partition_cache import PartitionCache
 from cohort_sync.truth.window import Window, read_list_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -155,7 +155,7 @@ class View:
         self.index = index
         return index
 
-    def _look_up(self, index: MemberIndex, members: Iterable[bytes], erased: Erased) -> Resolved:
+    def _look_up(self, index: MemberIndex, members: Collection[bytes], erased: Erased) -> Resolved:
         window = self.known_window
         added_by, removed_by, undecided = index.words(members)
         found = Resolved(set(), set(), set(undecided))
