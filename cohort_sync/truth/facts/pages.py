@@ -111,15 +111,16 @@ def accept_page(
         moved = page.signed_at is not None and _move_known(connection, row, known, signed, around)
         return _accepted(row, is_known=not moved, registry=was_deleted != row.is_deleted), None
     kinds = kinds_of(len(page.names.add), len(page.names.remove))
-    run, others = (None, ()) if is_used_again else _fitting(connection, family, page, signed, kinds)
+    place = max(signed, row.folded_to + 1)  # a page from before the base counts just above it
+    run, others = (None, ()) if is_used_again else _fitting(connection, family, page, signed, place, kinds)
     if run is not None and run.at <= row.folded_to:
-        run = None  # what it says is in the base: a page that comes now counts just above that
+        run = None  # what it said is in the base
     moved_from: int | None = None
     if run is None:
-        run = _begin(connection, row, page, max(signed, row.folded_to + 1), family, kinds, around, packed)
+        run = _begin(connection, row, page, place, family, kinds, around, packed)
         is_new_task = True
     else:
-        at = min(run.at, max(signed, row.folded_to + 1))
+        at = min(run.at, place)
         _check_erasures(packed, around, at)
         moved_from = run.at if at < run.at else None
         _join(connection, row, run, page, at, signed, others, around)
@@ -259,14 +260,17 @@ def _move_known(connection: Connection, row: ListRow, run: Run, signed: int, aro
 
 
 def _fitting(
-    connection: Connection, family: Sequence[Run], page: Page, signed: int, kinds: int
+    connection: Connection, family: Sequence[Run], page: Page, signed: int, place: int, kinds: int
 ) -> tuple[Run | None, Sequence[SameNumber]]:
-    """The run that a page which is not known belongs to, and its pages of that number; None: it begins another one."""
+    """The run that a page which is not known belongs to, and its pages of that number; None: it begins another one.
+
+    `place`: the earliest that it may be placed at.
+    """
     named = [run for run in family if run.name == page.task]
     if page.task is None or not named:
         return None, ()
     # A page that was long under way may be one of an earlier run.
-    run = next((run for run in reversed(named) if run.at - HOUR_MS <= signed), named[0])
+    run = next((run for run in reversed(named) if run.at - HOUR_MS <= place), named[0])
     others = same_number(connection, run, page.number)
     if page.name is None and signed > run.newest + HOUR_MS:
         # It has such a page, or all its pages: add u1, remove u1, add u1 under one name on three days are three tasks.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from cohort_sync.truth.database import FILE_NAME, connect_reading
 from cohort_sync.truth.tables import FACTS
-from tests.cohort_sync.truth.facts_in_tests import opened
+from tests.cohort_sync.truth.facts_in_tests import members_of, opened
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ async def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
     for count in _KILLS:
         first = max(acknowledged, default=-1) + 100
         acknowledged |= _numbers_until_killed(tmp_path, first, count)
+        # Who only reads, with nobody writing, finds the same.
+        with connect_reading(tmp_path / FILE_NAME) as connection:
+            assert {f"u{number}" for number in acknowledged} <= members_of(connection)
     async with opened(tmp_path) as written:
         members = await written.members()
         assert {f"u{number}" for number in acknowledged} <= members

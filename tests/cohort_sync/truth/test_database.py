@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -274,6 +275,32 @@ async def test_checkpoints_of_its_own_are_no_loss(tmp_path: Path) -> None:
         assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 64 * 1024 * 1024
         assert (tmp_path / FILE_NAME).stat().st_size > 32 * 1024 * 1024
         assert len(await actions(database)) == 144
+
+
+async def test_other_processes_may_read_meanwhile(database: Database) -> None:
+    script = (
+        "import sys; from pathlib import Path; from cohort_sync.truth.database import connect_reading\n"
+        "with connect_reading(Path(sys.argv[1])) as connection:\n"
+        "    print(connection.exec_driver_sql('SELECT count(*) FROM audit').scalar())"
+    )
+    command = [sys.executable, "-c", script, str(database.path)]
+    for number in range(1, 3):
+        await database.write(row("a"))
+        read = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)
+        assert read.stdout == f"{number}\n"
+    await database.write(row("a"))
+    assert await database.truncate_log()
+    await database.write(row("a"))
+
+
+async def test_a_database_that_nobody_has_open_can_be_read(tmp_path: Path) -> None:
+    async with open_database(tmp_path, reserve_bytes=4096) as database:
+        await database.write(row("a"))
+    for _ in range(2):
+        with connect_reading(tmp_path / FILE_NAME) as connection:
+            assert connection.execute(select(AUDIT.c.action)).scalars().all() == ["a"]
+    async with open_database(tmp_path, reserve_bytes=4096) as database:
+        await database.write(row("b"))
 
 
 async def test_a_work_outside_of_transactions(tmp_path: Path) -> None:

@@ -195,7 +195,9 @@ async def test_a_page_from_before_the_base_counts_just_above_it(written: Written
     await written.page("older", add=["u3"], at=-DAY)
     assert await written.places() == [0, 1001, 1001]
     assert (await written.page("old", add=["u1"], total=2, at=-5)).is_known
+    await written.page("old", remove=["u2"], number=2, total=2, at=20)
     assert await written.places() == [0, 1001, 1001]
+    assert await written.members() == {"u1", "u3"}
 
 
 def base(row: int, at: int) -> dict[str, object]:
