@@ -33,6 +33,11 @@ class ErasedPersons:
                 self._known = read_erased(connection, number, tag_key)
             return self._known
 
+    def forget(self) -> None:
+        """Read them again at the next question: an erasure is finished, and its person's id shall be nowhere."""
+        with self._lock:
+            self._known = None
+
 
 def read_erased(connection: Connection, number: int, tag_key: bytes) -> Erased:
     """All of them; `number`: that of the newest erasure."""

@@ -1,13 +1,11 @@
-"""A connection of another process that can't write."""
+"""The connection of the process that folds; it can't write."""
 
 from __future__ import annotations
 
-import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
-from urllib.parse import quote
 
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
+from cohort_sync.truth.database import connect_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,23 +15,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_BUSY_SECONDS = 5.0
-
 
 class Reader:
-    """Short transactions over the SQLite file at `path`: each sees it as of its first statement."""
+    """Short transactions over the database at `path`: each sees it as of its first statement."""
 
     def __init__(self, path: str) -> None:
-        engine = create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(
-                f"file:{quote(path)}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None,
-                check_same_thread=False,
-            ),
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",  # transactions are begun and ended by statements alone
-        )  # fmt: skip
-        self._connection = engine.connect()
+        self._connection = connect_reading(Path(path))
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
         self._connection.exec_driver_sql("BEGIN")

@@ -163,6 +163,11 @@ class DatabaseTruth:
         sizes = self._by_partition(read_window, tasks, WholeList.size_of_tasks)
         return sum([size async for size in sizes])
 
+    def forget_persons(self) -> None:
+        """Drop what is in memory of persons: for who has finished an erasure."""
+        self._erased.forget()
+        self._views.partitions.forget()
+
     async def _by_partition(
         self,
         read_window: Callable[[Connection], Window],

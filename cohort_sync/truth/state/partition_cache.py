@@ -33,8 +33,8 @@ class PartitionCache:
         key = (row, partition.digest)
         with self._lock:
             if self._erasure != erasure:
-                self._kept.clear()
-                self._bytes, self._erasure = 0, erasure
+                self._erasure = erasure
+                self._clear()
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key][0]
@@ -48,3 +48,12 @@ class PartitionCache:
                     _, (_, freed) = self._kept.popitem(last=False)
                     self._bytes -= freed
         return members
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0

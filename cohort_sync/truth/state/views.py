@@ -178,7 +178,7 @@ class Views:
 
     def __init__(self, most_bytes: int, partition_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._partitions = PartitionCache(partition_bytes)
+        self.partitions = PartitionCache(partition_bytes)
         self._kept: OrderedDict[tuple[str, str], View] = OrderedDict()
         self._sizes: dict[tuple[str, str], int] = {}
         self._total = 0
@@ -188,7 +188,7 @@ class Views:
         with self._lock:
             view = self._kept.get((account, name))
             if view is None:
-                view = self._kept[account, name] = View(self._most_bytes, self._partitions)
+                view = self._kept[account, name] = View(self._most_bytes, self.partitions)
             self._kept.move_to_end((account, name))
             return view
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from attribute_lists.projection.truth import StaleHeadError, Version
 from cohort_sync.truth import bases, window
 from cohort_sync.truth.bases import DamagedError
+from cohort_sync.truth.erasing import erase_from_lists
 from cohort_sync.truth.folding import FoldRules
 from cohort_sync.truth.folding.lists import ListFolder
 from cohort_sync.truth.folding.writing import write
@@ -389,3 +390,19 @@ async def test_many_lists_are_known_within_a_bound(rows: Rows) -> None:
     kept = truth._views._kept
     assert sum(view.size for view in kept.values()) <= 20_000
     assert 1 < len(kept) < 50
+
+
+async def test_a_finished_erasure_leaves_nothing_of_the_person_in_memory(
+    truth: DatabaseTruth, rows: Rows, heap: ListRows
+) -> None:
+    heap.page(heap.task("t", 1), people(3))
+    fold(rows, heap)
+    number = erase(rows, people(1)[0], 5)
+    assert await truth.holds(ACCOUNT, heap.name, people(3)) == [False, True, True]
+    await erase_from_lists(rows, people(1)[0], 5)
+    finish_erasure(rows, number)
+    truth.forget_persons()
+    assert await truth.holds(ACCOUNT, heap.name, people(3)) == [False, True, True]
+    assert truth._erased._known is not None
+    assert not truth._erased._known.unfinished
+    assert all(people(1)[0] not in kept for kept, _ in truth._views.partitions._kept.values())
