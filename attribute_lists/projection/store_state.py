@@ -1,0 +1,77 @@
+"""The store as all lists share it: whether it answers, and how much of it goes on at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from attribute_lists.projection.guard import Guard
+from foundation.store import look_again
+from foundation.store_trouble import explain
+from foundation.wire import Turn, wire_to
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from foundation.store import Store
+
+log = logging.getLogger(__name__)
+
+_CHANGES_AT_ONCE = 16
+_BUILDS_AT_ONCE = 6  # and comparisons; no page waits behind one of another list
+
+_REFUSAL_SECONDS = 15.0  # longer than a list pauses between attempts
+
+
+class StoreState:
+    """`answers` is set while the store does. `trouble`: what stands against it; `refusal`: why it refused a change."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.answers = asyncio.Event()
+        self.trouble: str | None = None
+        self.refusal: str | None = None
+        self.away_since: float | None = None  # time.monotonic
+        self.doubted = asyncio.Event()  # somebody met an error: it is to be looked at now
+        self.changes = asyncio.Semaphore(_CHANGES_AT_ONCE)
+        self.builds = asyncio.Semaphore(_BUILDS_AT_ONCE)
+        self._turn = Turn()
+        self._refused_at = 0.0
+
+    def failed(self, error: BaseException, *, while_looking: bool = False) -> None:
+        """An error of the store: it is away, or refuses a change."""
+        trouble = explain(error)
+        look_again(self.store)
+        if isinstance(error, ResponseError) and not while_looking:
+            if self.refusal is None:
+                log.error("the store refuses changes: %s; trying again", trouble)
+            self.refusal = trouble
+            self._refused_at = time.monotonic()
+            return
+        if self.trouble is None:
+            log.warning("the store is away: %s; the projection waits", trouble)
+            self.away_since = time.monotonic()
+        self.trouble = trouble
+        self.answers.clear()
+        self.doubted.set()
+
+    def answered(self) -> None:
+        """It was looked at, and is there."""
+        if self.trouble is not None:
+            log.info("the store is back; the projection goes on")
+        self.trouble = self.away_since = None
+        self.answers.set()
+        if self.refusal is not None and time.monotonic() - self._refused_at > _REFUSAL_SECONDS:
+            log.info("the store takes changes again")
+            self.refusal = None
+
+    @contextlib.asynccontextmanager
+    async def guard(self, about: str, refused: str) -> AsyncIterator[Guard]:
+        """A connection for the length of the block, whose changes are guarded by `about`. Raises the store's errors."""
+        async with wire_to(self.store, about) as wire:
+            yield Guard(wire, self._turn, about, refused)
