@@ -1,7 +1,7 @@
 """Looks at the store: is it there, is it the one that it was, and does each set show what it should?
 
-The registry is looked at every second, each list (version, type, size) every five; all of them at once where another
-run of a server answers, or where the registry was lost.
+The registry is looked at more often than the lists (version, type, size); these at once where another run of a server
+answers, or where the registry was lost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from attribute_lists import keys
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _REGISTRY_SECONDS = 1.0
-_LISTS_SECONDS = 5.0
+LISTS_SECONDS = 5.0
 _AWAY_SECONDS = 0.25  # between attempts to reach a store that is away
 _BEAT_SECONDS = "30"
 _PIECE = 250  # lists asked for in one write
@@ -52,10 +51,13 @@ class Looked(Protocol):
 class Looks:
     """Looks at all lists until cancelled."""
 
-    def __init__(self, state: StoreState, registry: RegistryProjection, looked: Looked) -> None:
+    def __init__(
+        self, state: StoreState, registry: RegistryProjection, looked: Looked, *, lists_seconds: float = LISTS_SECONDS
+    ) -> None:
         self._state = state
         self._registry = registry
         self._looked = looked
+        self._lists_seconds = lists_seconds
         self._servers = ""
         self._lists_looked_at = float("-inf")
         self._beat_at = float("-inf")
@@ -63,7 +65,7 @@ class Looks:
     async def run(self) -> None:
         while True:
             await self._looked.read_truth()
-            pause = _REGISTRY_SECONDS
+            pause = min(_REGISTRY_SECONDS, self._lists_seconds)
             self._state.doubted.clear()
             try:
                 await self._look()
@@ -81,13 +83,13 @@ class Looks:
     async def _look(self) -> None:
         servers = await server_ids(self._state.store)
         is_whole = await self._registry.look()
-        is_due = time.monotonic() - self._lists_looked_at >= _LISTS_SECONDS
+        is_due = time.monotonic() - self._lists_looked_at >= self._lists_seconds
         if servers != self._servers or not is_whole or is_due:
             await self._look_at_lists()
             self._lists_looked_at = time.monotonic()
             self._servers = servers
         self._state.answered()
-        if time.monotonic() - self._beat_at >= _LISTS_SECONDS:
+        if time.monotonic() - self._beat_at >= LISTS_SECONDS:
             await self._beat()
 
     async def _beat(self) -> None:
@@ -120,13 +122,9 @@ class Looks:
         projected.looked(found)
 
     def _by_server(self, lists: Sequence[ListProjection]) -> Iterable[list[ListProjection]]:
-        store = self._state.store
-        if not isinstance(store, RedisCluster):
-            return [list(lists)] if lists else []
         of_servers: dict[str, list[ListProjection]] = {}
         for projected in lists:
-            node = store.get_node_from_key(projected.set.about)
-            of_servers.setdefault(node.name if node is not None else "", []).append(projected)
+            of_servers.setdefault(self._state.server_of(projected.set.about), []).append(projected)
         return of_servers.values()
 
 

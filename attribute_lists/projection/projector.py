@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from attribute_lists.projection.list_projection import ListProjection
-from attribute_lists.projection.looks import Looks
+from attribute_lists.projection.looks import LISTS_SECONDS, Looks
 from attribute_lists.projection.registry_projection import RegistryProjection
 from attribute_lists.projection.scrubber import ROUND_SECONDS, Scrubber
 from attribute_lists.projection.store_state import StoreState
@@ -80,8 +80,8 @@ class Projector:
     """Projects one truth into one store while `running`.
 
     `on_ahead(list, version)` is called for each list whose set was never written by this database; it is left alone
-    until `release`. `other_reasons`: what else gateways shall hear of the receiver. `scrub_seconds`: for a round over
-    all lists.
+    until `release`. `other_reasons`: what else gateways shall hear of the receiver. `look_seconds`: between looks
+    at all lists; `scrub_seconds`: for a round over all members.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Projector:
         *,
         on_ahead: Callable[[ListName, str], object] = lambda _, __: None,
         other_reasons: Callable[[], Sequence[str]] = tuple,
+        look_seconds: float = LISTS_SECONDS,
         scrub_seconds: float = ROUND_SECONDS,
     ) -> None:
         self._truth = truth
@@ -102,7 +103,7 @@ class Projector:
         self._mended_before = 0  # members of lists that are gone
         self._state = StoreState(store)
         self._registry = RegistryProjection(self._state, truth, on_stray=self.wake)
-        self._looks = Looks(self._state, self._registry, self)
+        self._looks = Looks(self._state, self._registry, self, lists_seconds=look_seconds)
         self._scrubber = Scrubber(self._state, truth, self._registry, self.lists, round_seconds=scrub_seconds)
 
     @contextlib.asynccontextmanager

@@ -251,7 +251,8 @@ def _look_of(replies: Sequence[Any]) -> _Look:
         if isinstance(reply, RedisError) and not is_wrong_type(reply):
             raise reply
     identity, about, lists, aliases = (None if isinstance(reply, RedisError) else reply for reply in replies)
-    return _Look(identity, *(about or (None, None)), lists, aliases)
+    database, version = about or (None, None)
+    return _Look(identity, database, version, lists, aliases)
 
 
 def _look_at(content: _Content) -> _Look:

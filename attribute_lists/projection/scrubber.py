@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from attribute_lists.projection import about as shows
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 2400.0  # for all lists, where they are not too many for it
 _MOST_A_SECOND = 5000  # members
 _LIST_WORTH = 20  # members: what a look at a list takes, whatever its size
-_SHORTEST, _LONGEST = 0.001, 5.0  # seconds of a pause; many short ones are saved up
+_SHORTEST, _LONGEST = 0.001, 1.0  # seconds of a pause; many short ones are saved up
+_RATE_SECONDS = 1.0  # for which the rate stays; lists grow
 
 
 class Scrubber:
@@ -55,15 +57,13 @@ class Scrubber:
         self._lists = lists
         self._round_seconds = round_seconds
         self._seconds_a_member = 0.0
+        self._rated_at = float("-inf")
         self._owed = 0.0  # seconds of pauses
 
     async def run(self) -> None:
         while True:
             await self._state.answers.wait()
             lists = self._lists()
-            # Each member is met twice at most.
-            worth = sum(2 * projected.size + _LIST_WORTH for projected in lists)
-            self._seconds_a_member = max(self._round_seconds / max(worth, 1), 1 / _MOST_A_SECOND)
             try:
                 await self._registry.check()
                 for projected in sorted(lists, key=_is_sure):
@@ -81,9 +81,9 @@ class Scrubber:
         steps, projected.is_doubtful = projected.steps, False
         if not await self._is_described(projected, head) and projected.steps == steps:
             projected.suspect()
-        held = await self._look_for(projected, head)
+        held, is_whole = await self._look_for(projected, head)
         size = await self._state.store.execute_command("SCARD", projected.set.members)
-        if projected.steps != steps or held != size:
+        if projected.steps != steps or held != size or not is_whole:
             await self._ask_of(projected)
 
     async def _is_described(self, projected: ListProjection, head: ListHead) -> bool:
@@ -91,11 +91,11 @@ class Scrubber:
         if isinstance(about, list):  # before RESP3
             about = dict(zip(about[::2], about[1::2], strict=True))
         fields = [_bytes(text) for text in shows.about_fields(about.get(b"database", b""), head)]
-        return dict(zip(fields[::2], fields[1::2], strict=True)).items() <= about.items()
+        return all(about.get(name) == value for name, value in zip(fields[::2], fields[1::2], strict=True))
 
-    async def _look_for(self, projected: ListProjection, head: ListHead) -> int:
-        """Whom the truth holds, in the set; how many these are."""
-        count = 0
+    async def _look_for(self, projected: ListProjection, head: ListHead) -> tuple[int, bool]:
+        """Whom the truth holds, in the set; how many these are, and whether all of them are there."""
+        count, is_whole = 0, True
         with contextlib.suppress(StaleHeadError):
             async with contextlib.aclosing(self._truth.members(head)) as stream:
                 async for part in stream:
@@ -104,9 +104,10 @@ class Scrubber:
                         are_in = await self._state.store.execute_command("SMISMEMBER", projected.set.members, *some)
                         missing = [member for member, is_in in zip(some, are_in, strict=True) if not is_in]
                         if missing:
+                            is_whole = False
                             projected.suspect(missing)
                         await self._pause(len(some))
-        return count
+        return count, is_whole
 
     async def _ask_of(self, projected: ListProjection) -> None:
         """Whom the set holds, of the truth."""
@@ -124,6 +125,11 @@ class Scrubber:
             await self._pause(len(some))
 
     async def _pause(self, members: int) -> None:
+        if time.monotonic() - self._rated_at > _RATE_SECONDS:
+            # Each member is met twice at most.
+            worth = sum(2 * projected.size + _LIST_WORTH for projected in self._lists())
+            self._seconds_a_member = max(self._round_seconds / max(worth, 1), 1 / _MOST_A_SECOND)
+            self._rated_at = time.monotonic()
         self._owed += members * self._seconds_a_member
         if self._owed >= _SHORTEST:
             pause, self._owed = min(self._owed, _LONGEST), 0.0

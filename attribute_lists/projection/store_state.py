@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from attribute_lists.projection.guard import Guard
@@ -40,7 +41,7 @@ class StoreState:
         self.doubted = asyncio.Event()  # somebody met an error: it is to be looked at now
         self.changes = asyncio.Semaphore(_CHANGES_AT_ONCE)
         self.builds = asyncio.Semaphore(_BUILDS_AT_ONCE)
-        self._turn = Turn()
+        self._turns: dict[str, Turn] = {}  # one slice at a time on each server
         self._refused_at = 0.0
 
     def failed(self, error: BaseException, *, while_looking: bool = False) -> None:
@@ -74,4 +75,11 @@ class StoreState:
     async def guard(self, about: str, refused: str) -> AsyncIterator[Guard]:
         """A connection for the length of the block, whose changes are guarded by `about`. Raises the store's errors."""
         async with wire_to(self.store, about) as wire:
-            yield Guard(wire, self._turn, about, refused)
+            yield Guard(wire, self._turns.setdefault(self.server_of(about), Turn()), about, refused)
+
+    def server_of(self, key: str) -> str:
+        """The name of the server that has `key`, as far as is known; nothing where there is but one."""
+        if not isinstance(self.store, RedisCluster):
+            return ""
+        node = self.store.get_node_from_key(key)
+        return "" if node is None else str(node.name)

@@ -15,7 +15,7 @@ from tests.support.processes import running_store
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from redis.asyncio import Redis
 
@@ -35,32 +35,42 @@ class Projected:
     async def is_whole(self) -> bool:
         """Whether the store has all that the truth says, and nothing else."""
         registry = await self.truth.registry()
-        if await self.store.get(keys.REGISTRY_IDENTITY) != registry.database.encode():
-            return False
         names = {keys.qualified(*name).encode() for name in registry.lists}
         aliases = {alias.encode(): list_id.encode() for alias, list_id in registry.aliases.items()}
         try:
+            if await self.store.get(keys.REGISTRY_IDENTITY) != registry.database.encode():
+                return False
             if await self.store.smembers(keys.REGISTRY_LISTS) != names:
                 return False
             if await self.store.hgetall(keys.REGISTRY_ALIASES) != aliases:
                 return False
-            return all([await self.has(name) for name in registry.lists])
+            return not registry.lists or await self._have(registry.lists)
         except Exception:  # noqa: BLE001 - a key of another type
             return False
 
     async def has(self, name: Name = GOLD) -> bool:
         """Whether the list's keys are as the truth says."""
+        return await self._have([name])
+
+    async def _have(self, names: Sequence[Name]) -> bool:
+        pipeline = self.store.pipeline(transaction=False)
+        for name in names:
+            pipeline.smembers(keys.members(*name))
+            pipeline.hgetall(keys.about(*name))
+        replies = await pipeline.execute()
+        parts = zip(names, replies[::2], replies[1::2], strict=True)
+        return all([await self._is_right(name, members, about) for name, members, about in parts])
+
+    async def _is_right(self, name: Name, members: set[bytes], about: dict[bytes, bytes]) -> bool:
         head = await self.truth.head(*name)
-        members = await self.store.smembers(keys.members(*name))
-        about = await self.store.hgetall(keys.about(*name))
         if head is None:
             return not members and not about
         fields = [_bytes(text) for text in about_fields(self.truth.database.encode(), head)]
         wanted = dict(zip(fields[::2], fields[1::2], strict=True)) | {b"size": str(len(members)).encode()}
-        return bool(members == self.truth.lists[name].members and about == wanted)
+        return members == self.truth.lists[name].members and about == wanted
 
     async def settles(self, *, seconds: float = 20.0) -> None:
-        """Until `is_whole`. Twice, since what is whole may be about to change."""
+        """Until `is_whole`."""
         await eventually(self.is_whole, seconds=seconds, what="the store to be as the truth says")
 
     async def members(self, name: Name = GOLD) -> set[bytes]:
@@ -74,8 +84,8 @@ class Projected:
 
 @contextlib.asynccontextmanager
 async def projecting(store: Store, truth: MemoryTruth, **options: Any) -> AsyncIterator[Projected]:
-    """`scrub_seconds` are many where a test doesn't say otherwise: what a look finds shall not be the scrub's."""
-    projector = Projector(store, truth, **({"scrub_seconds": 100_000.0} | options))
+    """Looks are quick here. A scrub is not where a test doesn't say otherwise: what a look finds shall not be its."""
+    projector = Projector(store, truth, **({"look_seconds": 0.3, "scrub_seconds": 100_000.0} | options))
     async with projector.running():
         yield Projected(store, truth, projector)
 

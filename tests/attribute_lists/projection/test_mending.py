@@ -197,7 +197,7 @@ async def test_a_store_that_comes_back_empty(own_store: StoreServer, truth: Memo
 async def test_a_connection_that_breaks_at_any_time(
     client: Redis, store_server: StoreServer, truth: MemoryTruth
 ) -> None:
-    with Proxy(store_server.socket) as proxy:
+    with Proxy(store_server.directory / "s") as proxy:
         async with (
             Redis.from_url(f"redis://127.0.0.1:{proxy.port}", socket_timeout=1) as through,
             projecting(through, truth) as projected,
@@ -208,7 +208,7 @@ async def test_a_connection_that_breaks_at_any_time(
                     truth.replace(GOLD, MANY)
                 projected.projector.wake(GOLD)
                 await asyncio.sleep(0.002 * number)
-                proxy.point_at(store_server.socket)
+                proxy.point_at(store_server.directory / "s")
             projected.store = client
             await projected.settles()
 
