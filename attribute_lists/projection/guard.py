@@ -19,14 +19,17 @@ from redis.exceptions import RedisError
 
 from attribute_lists.projection.about import Shown, about_fields
 from foundation.tasks import end
-from foundation.wire import Turn, Wire, pack, pack_many
+from foundation.wire import pack, pack_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from attribute_lists.projection.truth import ListHead
+    from foundation.shared_wire import SharedWire
 
 SLICE = 500  # members, so that no check waits behind one for long
+
+LIGHT = 10  # members that take as long as what is done about a list whatever its size
 
 _REFUSED_SECONDS = "60"
 _STAGING_SECONDS = "3600"  # after its last slice: longer than any pause of a build
@@ -89,27 +92,26 @@ class UnguardedError(Exception):
 
 
 class Guard:
-    """Guarded changes over one connection. Raises the store's errors; after one, the connection is of no more use."""
+    """Guarded changes over one connection. Raises the store's errors."""
 
-    def __init__(self, wire: Wire, turn: Turn, about: str, refused: str) -> None:
+    def __init__(self, wire: SharedWire, about: str, refused: str) -> None:
         self._wire = wire
-        self._turn = turn
         self._about = about
         self._refused = refused
         self._watch = pack("WATCH", about, refused)
         self._begun: tuple[Shown | None, bytes] = (None, b"")
 
-    async def ask(self, commands: bytes, replies: int) -> list[Any]:
-        """The replies to plain commands, errors among them."""
-        return await self._wire.ask(commands, replies, turn=self._turn)
+    async def ask(self, commands: bytes, replies: int, *, weight: int = LIGHT) -> list[Any]:
+        """The replies to plain commands, errors among them. `weight`: about how many members they concern."""
+        return await self._wire.ask(commands, replies, weight=weight)
 
-    async def change(self, shown: Shown, *commands: bytes) -> list[Any]:
-        """The replies to `commands`, carried out in one transaction.
+    async def change(self, shown: Shown, *commands: bytes, weight: int = LIGHT) -> list[Any]:
+        """The replies to `commands`, carried out in one transaction. `weight`: about how many members they concern.
 
         Raises `VersionConflictError` and `UnguardedError`.
         """
         asked = self._begin(shown) + b"".join(commands) + _EXEC
-        replies = await self._wire.ask(asked, len(commands) + 4, turn=self._turn)
+        replies = await self._wire.ask(asked, len(commands) + 4, weight=weight)
         verdict, outcome = replies[1], replies[-1]
         if verdict != b"yes" and isinstance(outcome, list):
             raise UnguardedError from (verdict if isinstance(verdict, RedisError) else None)
@@ -131,6 +133,7 @@ class Guard:
         """Add and remove members slice by slice; `last` are commands that go with the last one."""
         extra = (pack("EXPIRE", target, _STAGING_SECONDS),) if is_staging else ()
         counts = {"SADD": 0, "SREM": 0}
+        weight = LIGHT + min(SLICE, len(add) + len(remove))
         final: tuple[str, bytes] | None = None
         sent: deque[tuple[str, asyncio.Task[list[Any]]]] = deque()
         try:
@@ -138,7 +141,7 @@ class Guard:
                 if final is not None:
                     # While the store is at one, the next is packed and waits for its turn.
                     name, command = final
-                    sent.append((name, asyncio.create_task(self.change(shown, command, *extra))))
+                    sent.append((name, asyncio.create_task(self.change(shown, command, *extra, weight=SLICE))))
                     if len(sent) > 1:
                         await _count(sent, counts)
                 final = part
@@ -149,7 +152,7 @@ class Guard:
         replies: list[Any] = []
         if final is not None:
             name, command = final
-            count, *replies = await self.change(shown, command, *extra, *last)
+            count, *replies = await self.change(shown, command, *extra, *last, weight=weight)
             counts[name] += count
         elif last:
             replies = await self.change(shown, *last)

@@ -8,6 +8,7 @@ beside the live one. A version that this database never wrote stays, and with it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -23,8 +24,7 @@ from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
 
 if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from attribute_lists.projection.store_state import StoreState
     from attribute_lists.projection.truth import ListHead, Truth, Update, Version
@@ -197,15 +197,16 @@ class ListProjection:
 
     async def _step(self) -> None:
         self.is_held = False
-        async with self._state.changes, self._guard() as guard:
-            shown = await self._append(guard)
+        async with self._state.changes:
+            shown = await self._append(await self._guard())
         if shown is None:
             return
         if not self._is_released and not await self._surroundings.registry_is_ours():
             self.is_held = True
             return
         self.is_mending = True
-        async with self._state.builds, self._guard() as guard:
+        async with self._state.repairs:
+            guard = await self._guard()
             found = await self.set.read(guard)
             if found.shown != shown:
                 raise VersionConflictError
@@ -293,7 +294,7 @@ class ListProjection:
         """Where there is a set it is mended in place; one that is missing, or is void as a whole, is built anew."""
         database = self._surroundings.database
         if self._must_build or self._is_released or not found.members:
-            step = await self.set.build(guard, found, head, database, on_large=self._is_large)
+            step = await self.set.build(guard, found, head, database, room=self._room_for_large)
             log.info("list %s:%s built: %d members", *self.name, step.size)
         else:
             step = await self.set.compare(guard, found, head, database)
@@ -331,8 +332,11 @@ class ListProjection:
         if added or removed:
             log.warning("list %s:%s mended: %d members added, %d removed", *self.name, added, removed)
 
-    def _is_large(self) -> None:
+    @contextlib.asynccontextmanager
+    async def _room_for_large(self) -> AsyncIterator[None]:
         self.is_being_built = True
+        async with self._state.large_builds:
+            yield
 
     def _done(self, step: Step) -> None:
         self.size = step.size
@@ -349,5 +353,5 @@ class ListProjection:
                 reached.set_result(True)
         self._waiting = left
 
-    def _guard(self) -> contextlib.AbstractAsyncContextManager[Guard]:
-        return self._state.guard(self.set.about, self._refused)
+    async def _guard(self) -> Guard:
+        return await self._state.guard(self.set.about, self._refused)

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from attribute_lists import keys
 from attribute_lists.projection import about as shows
-from attribute_lists.projection.guard import SLICE, VersionConflictError, close_command, swap_command
+from attribute_lists.projection.guard import LIGHT, SLICE, VersionConflictError, close_command, swap_command
 from attribute_lists.projection.truth import ListHead, StaleHeadError
 from foundation.wire import pack, pack_many
 
@@ -89,22 +89,29 @@ class ListSet:
         return Step(head, size, added, removed)
 
     async def build(
-        self, guard: Guard, found: Found, head: ListHead, database: bytes, *, on_large: Callable[[], None]
+        self,
+        guard: Guard,
+        found: Found,
+        head: ListHead,
+        database: bytes,
+        *,
+        room: Callable[[], contextlib.AbstractAsyncContextManager[None]],
     ) -> Step:
-        """Build the set anew: a small one in one step, others beside the live one."""
+        """Build the set anew: a small one in one step, others beside the live one, when there is `room` for it."""
         await self._drop_broken_about(guard, found)
         async with contextlib.aclosing(self._truth.members(head)) as stream:
             first: list[bytes] = []
             async for part in stream:
                 first += part
                 if len(first) > SLICE:
-                    on_large()
-                    return await self._build_beside(guard, found, head, database, first, stream)
+                    async with room():
+                        return await self._build_beside(guard, found, head, database, first, stream)
         shown = found.shown
         commands = [pack("UNLINK", self.members, *self._staging_of(shown))]
         if first:
             commands.append(pack_many("SADD", self.members, first))
-        *_, (size, _) = await guard.change(shown, *commands, close_command(self.about, self.members, database, head))
+        close = close_command(self.about, self.members, database, head)
+        *_, (size, _) = await guard.change(shown, *commands, close, weight=LIGHT + len(first))
         return Step(head, size)
 
     async def remove(self, guard: Guard, found: Found) -> None:
@@ -169,7 +176,8 @@ def in_slices(members: Sequence[bytes]) -> list[Sequence[bytes]]:
 
 
 async def _ask(guard: Guard, command: bytes) -> Any:
-    [reply] = await guard.ask(command, 1)
+    """The reply to a command about a slice of members."""
+    [reply] = await guard.ask(command, 1, weight=SLICE)
     if isinstance(reply, RedisError):
         raise reply
     return reply

@@ -121,6 +121,7 @@ class Projector:
             await end(*tasks)
             others = [self._registry.task, *(projected.task for projected in self._lists.values())]
             await end(*(task for task in others if task is not None))
+            await self._state.aclose()
 
     def wake(self, name: ListName) -> None:
         """The truth has something new of that list: call it after each commit, of a list's deletion, too."""

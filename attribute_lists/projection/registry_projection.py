@@ -121,18 +121,18 @@ class RegistryProjection:
     async def look(self) -> bool:
         """Whether the registry is as it was left; where not, it is written. Raises the store's errors."""
         async with self._lock:
-            async with self._state.guard(keys.REGISTRY_ABOUT, keys.REGISTRY_REFUSED) as guard:
-                look = _look_of(await guard.ask(_LOOK, 4))
-                self._looked_at = time.monotonic()
-                if look == self._expected:
-                    return True
-                await self._project(guard)
+            guard = await self._state.guard(keys.REGISTRY_ABOUT, keys.REGISTRY_REFUSED)
+            look = _look_of(await guard.ask(_LOOK, 4))
+            self._looked_at = time.monotonic()
+            if look == self._expected:
+                return True
+            await self._project(guard)
             return False
 
     async def check(self) -> None:
         """Compare all of it, also what a look does not see. Raises the store's errors."""
-        async with self._lock, self._state.guard(keys.REGISTRY_ABOUT, keys.REGISTRY_REFUSED) as guard:
-            await self._project(guard)
+        async with self._lock:
+            await self._project(await self._state.guard(keys.REGISTRY_ABOUT, keys.REGISTRY_REFUSED))
 
     async def _catch_up(self) -> None:
         pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
@@ -186,7 +186,7 @@ class RegistryProjection:
             if keys.REGISTRY_ABOUT in content.broken:
                 await guard.ask(pack("UNLINK", keys.REGISTRY_ABOUT), 1)
             for change in changes:
-                await guard.change(shown, change)
+                await guard.change(shown, change, weight=SLICE)
             await guard.change(
                 shown,
                 pack("HSET", keys.REGISTRY_ABOUT, "database", database, "version", number),
@@ -209,7 +209,7 @@ class RegistryProjection:
 
     async def _read(self, guard: Guard) -> _Content:
         commands = _LOOK + pack("SMEMBERS", keys.REGISTRY_LISTS) + pack("HGETALL", keys.REGISTRY_ALIASES)
-        identity, about, *_, lists, aliases = await guard.ask(commands, 6)
+        identity, about, *_, lists, aliases = await guard.ask(commands, 6, weight=SLICE)
         broken = []
         for key, reply in (
             (keys.REGISTRY_IDENTITY, identity),

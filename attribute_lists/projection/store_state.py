@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -11,20 +10,19 @@ from typing import TYPE_CHECKING
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
-from attribute_lists.projection.guard import Guard
+from attribute_lists.projection.guard import LIGHT, SLICE, Guard
+from foundation.shared_wire import SharedWire
 from foundation.store import look_again
 from foundation.store_trouble import explain
-from foundation.wire import Turn, wire_to
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from foundation.store import Store
 
 log = logging.getLogger(__name__)
 
-_CHANGES_AT_ONCE = 16
-_BUILDS_AT_ONCE = 6  # and comparisons; no page waits behind one of another list
+_CHANGES_AT_ONCE = 32
+_REPAIRS_AT_ONCE = 32  # no page waits behind one of another list
+_LARGE_BUILDS_AT_ONCE = 3
 
 _REFUSAL_SECONDS = 15.0  # longer than a list pauses between attempts
 
@@ -40,8 +38,10 @@ class StoreState:
         self.away_since: float | None = None  # time.monotonic
         self.doubted = asyncio.Event()  # somebody met an error: it is to be looked at now
         self.changes = asyncio.Semaphore(_CHANGES_AT_ONCE)
-        self.builds = asyncio.Semaphore(_BUILDS_AT_ONCE)
-        self._turns: dict[str, Turn] = {}  # one slice at a time on each server
+        self.repairs = asyncio.Semaphore(_REPAIRS_AT_ONCE)
+        self.large_builds = asyncio.Semaphore(_LARGE_BUILDS_AT_ONCE)
+        self._wires: dict[str, SharedWire] = {}  # by server
+        self._opening = asyncio.Lock()
         self._refused_at = 0.0
 
     def failed(self, error: BaseException, *, while_looking: bool = False) -> None:
@@ -71,11 +71,26 @@ class StoreState:
             log.info("the store takes changes again")
             self.refusal = None
 
-    @contextlib.asynccontextmanager
-    async def guard(self, about: str, refused: str) -> AsyncIterator[Guard]:
-        """A connection for the length of the block, whose changes are guarded by `about`. Raises the store's errors."""
-        async with wire_to(self.store, about) as wire:
-            yield Guard(wire, self._turns.setdefault(self.server_of(about), Turn()), about, refused)
+    async def guard(self, about: str, refused: str) -> Guard:
+        """Guarded changes of the keys beside `about`, over the connection of their server. Raises the store's errors.
+
+        Each step asks for one of its own: what it began on one connection it does not go on with on another.
+        """
+        server = self.server_of(about)
+        wire = self._wires.get(server)
+        if wire is None or not wire.is_usable:
+            async with self._opening:
+                wire = self._wires.get(server)
+                if wire is None or not wire.is_usable:
+                    if wire is not None:
+                        await self._wires.pop(server).aclose()
+                    wire = self._wires[server] = await SharedWire.opened(self.store, about, most=SLICE + LIGHT)
+        return Guard(wire, about, refused)
+
+    async def aclose(self) -> None:
+        for wire in self._wires.values():
+            await wire.aclose()
+        self._wires.clear()
 
     def server_of(self, key: str) -> str:
         """The name of the server that has `key`, as far as is known; nothing where there is but one."""

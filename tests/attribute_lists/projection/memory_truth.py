@@ -138,12 +138,12 @@ class MemoryTruth:
 
     async def head(self, account: str, list_id: str) -> ListHead | None:
         self._check()
-        return self._head((account, list_id)) if (account, list_id) in self._there() else None
+        return self._head((account, list_id)) if self._is_there((account, list_id)) else None
 
     async def update(self, account: str, list_id: str, since: Version, erasure: int) -> Update | None:
         self._check()
         name = (account, list_id)
-        if name not in self._there():
+        if not self._is_there(name):
             return None
         held = self.lists[name]
         versions = [NOTHING, *(fact.version for fact in held.facts)]
@@ -178,6 +178,9 @@ class MemoryTruth:
         self.asked += len(members)
         held = self.lists.get((account, list_id), _List()).members
         return [member in held for member in members]
+
+    def _is_there(self, name: Name) -> bool:
+        return name in self.lists and not self.lists[name].is_deleted
 
     def _there(self) -> dict[Name, _List]:
         return {name: held for name, held in self.lists.items() if not held.is_deleted}

@@ -11,7 +11,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 from attribute_lists import keys
 from attribute_lists.projection.about import Shown
 from attribute_lists.projection.guard import SLICE, Guard, UnguardedError, VersionConflictError
-from foundation.wire import Turn, pack, wire_to
+from foundation.shared_wire import SharedWire
+from foundation.wire import pack
 from tests.attribute_lists.projection.memory_truth import GOLD
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ MANY = [b"member-%d" % number for number in range(5 * SLICE + 7)]
 
 @contextlib.asynccontextmanager
 async def guarding(client: Redis) -> AsyncIterator[Guard]:
-    async with wire_to(client, ABOUT) as wire:
-        yield Guard(wire, Turn(), ABOUT, keys.refused(*GOLD))
+    wire = await SharedWire.opened(client, ABOUT, most=SLICE)
+    yield Guard(wire, ABOUT, keys.refused(*GOLD))
+    await wire.aclose()
 
 
 @pytest.fixture
