@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    ConnectionError,  # noqa: A004 - the store's own
     MovedError,
     ReadOnlyError,
 )
@@ -43,8 +44,9 @@ class SharedWire:
         self._wire = wire
         self._borrowed = borrowed
         self._most = most
-        self._is_broken = False
-        self._is_busy = False
+        self._ended: Exception | None = None
+        self._is_elsewhere = False
+        self._under_way: list[_Asked] = []
         self._waiting: deque[_Asked] = deque()
 
     @classmethod
@@ -57,7 +59,7 @@ class SharedWire:
     @property
     def is_usable(self) -> bool:
         """Whether it is open, and to a server that takes changes, as far as is known."""
-        return not self._is_broken and self._wire.is_open
+        return self._ended is None and not self._is_elsewhere and self._wire.is_open
 
     async def ask(self, commands: bytes, replies: int, *, weight: int) -> list[Any]:
         """The replies to `commands`, packed, which leave one after the other; the store's errors among them.
@@ -65,6 +67,8 @@ class SharedWire:
         `weight` is the sender's estimate of what they cost the store. Raises redis-py's `ConnectionError` and
         `TimeoutError`; from then on, the wire is of no more use.
         """
+        if self._ended is not None:
+            raise self._ended
         answered: Answered = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(commands, replies, weight, answered))
         self._send()
@@ -72,18 +76,18 @@ class SharedWire:
 
     def leave(self, _: Answered, /) -> None:
         """The store is done with a write, says the wire."""
-        self._is_busy = False
+        self._under_way = []
         self._send()
 
     async def aclose(self) -> None:
         """End the connection. Whoever waits hears of it."""
-        self._is_broken = True
+        self._fail(ConnectionError("the connection was given up"))
         ended = _EndedError()
         with contextlib.suppress(_EndedError):
             await self._borrowed.__aexit__(type(ended), ended, None)
 
     def _send(self) -> None:
-        if self._is_busy:
+        if self._under_way:
             return
         together: list[_Asked] = []
         weight = 0
@@ -93,7 +97,7 @@ class SharedWire:
                 together.append(asked)
                 weight += asked.weight
         if together:
-            self._is_busy = True
+            self._under_way = together
             commands = b"".join([asked.commands for asked in together])
             answered = self._wire.send(commands, sum(asked.replies for asked in together), self)
             answered.add_done_callback(functools.partial(self._answered, together))
@@ -101,19 +105,21 @@ class SharedWire:
     def _answered(self, together: list[_Asked], answered: Answered) -> None:
         error = answered.exception()
         if error is not None:
-            self._is_broken = True
-            for asked in (*together, *self._waiting):
-                if not asked.answered.done():
-                    asked.answered.set_exception(error)
-            self._waiting.clear()
+            self._fail(error)
             return
         replies, at = answered.result(), 0
-        for reply in replies:
-            self._is_broken |= isinstance(reply, _ELSEWHERE)
+        self._is_elsewhere |= any(isinstance(reply, _ELSEWHERE) for reply in replies)
         for asked in together:
             if not asked.answered.done():
                 asked.answered.set_result(replies[at : at + asked.replies])
             at += asked.replies
+
+    def _fail(self, error: BaseException) -> None:
+        self._ended = self._ended or ConnectionError(f"the connection is not to be used any more ({error})")
+        for asked in (*self._under_way, *self._waiting):
+            if not asked.answered.done():
+                asked.answered.set_exception(error)
+        self._waiting.clear()
 
 
 class _EndedError(Exception):

@@ -67,6 +67,11 @@ class Found(NamedTuple):
     def is_right_size(self) -> bool:
         return self.members is not None and self.members == self.size
 
+    @property
+    def has_lost_set(self) -> bool:
+        """Whether the set is gone, or another type stands in its place."""
+        return self.members is None or (self.members == 0 and self.size != 0)
+
 
 def read_commands(about: str, members: str) -> bytes:
     """Commands whose two replies are a `Found`."""

@@ -132,7 +132,9 @@ class ListProjection:
         self._newest = head
         if at_start:
             self._first_seen = Beside(head.version, head.erasure)
-        if self.head is not None and (self.head.version, self.head.erasure) != (head.version, head.erasure):
+        if self.head is None:
+            self._is_dirty |= not self.is_idle
+        elif (self.head.version, self.head.erasure) != (head.version, head.erasure):
             self.wake()
 
     def looked(self, found: Found) -> None:
@@ -151,8 +153,8 @@ class ListProjection:
             self._is_now(expected)
             return
         log.warning("list %s:%s has another size in the store than it shows; it is mended", *self.name)
-        self._must_build |= not found.members
-        self._must_compare |= bool(found.members)
+        self._must_build |= found.has_lost_set
+        self._must_compare |= not found.has_lost_set
         self.wake()
 
     def suspect(self, members: Iterable[bytes] = ()) -> None:
@@ -226,7 +228,7 @@ class ListProjection:
             if found.shown.version_of(self._surroundings.database) is None:
                 await self._append_beside(guard, found)
                 return None
-            self._must_build |= not found.members and found.size != 0
+            self._must_build |= found.has_lost_set
             is_right_size = found.is_right_size
             self._shown = found.shown
         shown = self._shown
@@ -234,7 +236,7 @@ class ListProjection:
         erasure = int(shown.erasure) if shown.erasure.isdigit() else 0
         update = None if since is None else await self._truth.update(*self.name, since, erasure)
         if update is None:
-            await self._not_ours(guard)
+            await self._not_ours(guard, shown)
             return None
         self._must_build |= not update.is_whole
         if not is_right_size:
@@ -267,11 +269,16 @@ class ListProjection:
         self._must_close = False
         self._is_now(update.head)
 
-    async def _not_ours(self, guard: Guard) -> None:
+    async def _not_ours(self, guard: Guard, shown: Shown) -> None:
         """The set shows a version that the truth can't tell anything of: the list was deleted, or it is ahead."""
         found = await self.set.read(guard)
+        if found.shown != shown:
+            raise VersionConflictError
+        version = shown.version_of(self._surroundings.database)
         if await self._truth.head(*self.name) is None:
             await self._remove(guard, found)
+        elif version is not None and await self._truth.wrote(*self.name, version):
+            raise StaleHeadError  # it was deleted a moment ago, and is made again
         else:
             await self._append_beside(guard, found)
 

@@ -130,7 +130,7 @@ class ListSet:
     ) -> Step:
         token = secrets.token_hex(8).encode()
         begin = [pack("HSET", self.about, "staging", token)]
-        if found.members is None or (not found.members and found.size != 0):
+        if found.has_lost_set:
             begin.append(pack("HDEL", self.about, "active"))  # it is lost, and an answer of "not in" would be wrong
         if found.shown.staging:
             begin.append(pack("UNLINK", *self._staging_of(found.shown)))

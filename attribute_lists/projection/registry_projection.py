@@ -153,7 +153,7 @@ class RegistryProjection:
         self._expected = None
         state = await self._truth.registry()
         content = await self._read(guard)
-        ahead = None if self._is_released else _ahead(content, state)
+        ahead = None if self._is_released else _ahead(content, state, was_ours=self.number >= 0)
         if ahead is not None:
             if self.ahead != ahead:
                 log.error("the store is ahead: its registry is %s; nothing is built or deleted in it", ahead)
@@ -185,6 +185,11 @@ class RegistryProjection:
         if changes or shown != wanted or content.identity != database:
             if keys.REGISTRY_ABOUT in content.broken:
                 await guard.ask(pack("UNLINK", keys.REGISTRY_ABOUT), 1)
+            if changes and shown.is_nothing:
+                # First of all whose it is: this may be all that is written, and a list be deleted meanwhile.
+                begun = Shown(database, b"0")
+                await guard.change(shown, pack("HSET", keys.REGISTRY_ABOUT, "database", database, "version", "0"))
+                shown = begun
             for change in changes:
                 await guard.change(shown, change, weight=SLICE)
             await guard.change(
@@ -233,8 +238,11 @@ class RegistryProjection:
         )
 
 
-def _ahead(content: _Content, state: RegistryState) -> str | None:
-    """What stands in the store that this database never wrote; None where it may write there."""
+def _ahead(content: _Content, state: RegistryState, *, was_ours: bool) -> str | None:
+    """What stands in the store that this database never wrote; None where it may write there.
+
+    `was_ours`: a moment ago, so that one which lost its name is still ours.
+    """
     shown, database = content.shown, state.database.encode()
     if not shown.is_nothing:
         number = int(shown.version) if shown.version.isdigit() else None
@@ -242,6 +250,8 @@ def _ahead(content: _Content, state: RegistryState) -> str | None:
         return None if is_ours else shown.text()
     if content.identity is not None:
         return None if content.identity == database else f"of store {content.identity.decode(errors='replace')}"
+    if was_ours:
+        return None
     others = content.lists - {keys.qualified(*name).encode() for name in state.lists}
     return f"of nobody, with {len(others)} lists that this database does not have" if others else None
 
