@@ -213,6 +213,22 @@ async def test_a_connection_that_breaks_at_any_time(
             await projected.settles()
 
 
+async def test_a_store_that_is_full_is_said_and_waited_for(own_store: StoreServer, truth: MemoryTruth) -> None:
+    async with Redis.from_url(own_store.url) as client, projecting(client, truth) as projected:
+        truth.add(GOLD, *MANY)
+        projected.projector.wake(GOLD)
+        await projected.settles()
+        await client.config_set("maxmemory", 1)
+        version = truth.change(GOLD, add=[b"eve"], remove=[MANY[0]])
+        projected.projector.wake(GOLD)
+        await eventually(partial(_refuses, projected), what="a refusal")
+        assert not await projected.projector.caught_up(GOLD, version, seconds=0.1)
+        assert MANY[0] in await projected.members()
+        await client.config_set("maxmemory", 0)
+        assert await projected.projector.caught_up(GOLD, version, seconds=20)
+        await projected.settles()
+
+
 async def test_scripts_that_the_store_forgets(projected: Projected) -> None:
     for number in range(20):
         projected.truth.add(GOLD, *MANY[number * 100 : number * 150])
@@ -223,6 +239,10 @@ async def test_scripts_that_the_store_forgets(projected: Projected) -> None:
 
 async def _is_under_way(client: Redis, before: int) -> bool:
     return bool(await client.scard(MEMBERS) > before + len(MANY))
+
+
+async def _refuses(projected: Projected) -> bool:
+    return projected.projector.status().refusal is not None
 
 
 async def _is_away(projected: Projected) -> bool:
