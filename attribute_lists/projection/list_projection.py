@@ -127,6 +127,10 @@ class ListProjection:
         self._is_released = True
         self.wake()
 
+    def hold_as_ahead(self, version: str) -> None:
+        """It was found ahead by an earlier process, and no operator has decided since."""
+        self.ahead = version
+
     def heard(self, head: ListHead, *, at_start: bool = False) -> None:
         """The truth's newest head. `at_start`: what a set that others wrote has already, if it has any of it."""
         self._newest = head
@@ -223,6 +227,9 @@ class ListProjection:
         is_right_size = True
         if self._shown is None:
             found = await self.set.read(guard)
+            if self.ahead is not None and not self._is_released:
+                await self._append_beside(guard, found)
+                return None
             if self._is_released or (found.shown.is_nothing and await self._may_replace(found)):
                 return found.shown
             if found.shown.version_of(self._surroundings.database) is None:
@@ -284,8 +291,11 @@ class ListProjection:
 
     async def _append_beside(self, guard: Guard, found: Found) -> None:
         """Give a set that another database wrote what was accepted since; it goes on showing what it showed."""
-        self._note_ahead(found)
         self._shown = None
+        if not found.is_there:  # it was ahead, and is gone
+            self.is_held = True
+            return
+        self._note_ahead(found)
         database = self._surroundings.database
         since = shows.parse_beside(found.beside, database) or self._first_seen
         update = await self._truth.update(*self.name, *since)

@@ -80,8 +80,8 @@ class Projector:
     """Projects one truth into one store while `running`.
 
     `on_ahead(list, version)` is called for each list whose set was never written by this database; it is left alone
-    until `release`. `other_reasons`: what else gateways shall hear of the receiver. `look_seconds`: between looks
-    at all lists; `scrub_seconds`: for a round over all members.
+    until `release`. `ahead`: those that an earlier process told of. `other_reasons`: what else gateways shall hear of
+    the receiver. `look_seconds`: between looks at all lists; `scrub_seconds`: for a round over all members.
     """
 
     def __init__(
@@ -90,12 +90,14 @@ class Projector:
         truth: Truth,
         *,
         on_ahead: Callable[[ListName, str], object] = lambda _, __: None,
+        ahead: Mapping[ListName, str] | None = None,
         other_reasons: Callable[[], Sequence[str]] = tuple,
         look_seconds: float = LISTS_SECONDS,
         scrub_seconds: float = ROUND_SECONDS,
     ) -> None:
         self._truth = truth
         self._on_ahead = on_ahead
+        self._were_ahead = dict(ahead or {})
         self._other_reasons = other_reasons
         self._database = b""
         self._lists: dict[ListName, ListProjection] = {}
@@ -119,14 +121,14 @@ class Projector:
             yield
         finally:
             await end(*tasks)
-            others = [self._registry.task, *(projected.task for projected in self._lists.values())]
-            await end(*(task for task in others if task is not None))
+            while alive := self._alive():  # the end of one may have begun another
+                await end(*alive)
             await self._state.aclose()
 
     def wake(self, name: ListName) -> None:
         """The truth has something new of that list: call it after each commit, of a list's deletion, too."""
         if name not in self._lists:
-            self._lists[name] = ListProjection(self._state, self._truth, self, name)
+            self._add(name)
             self._registry.wake()
         self._lists[name].wake()
 
@@ -155,6 +157,7 @@ class Projector:
         """An operator has decided: whatever the store has of that list is replaced."""
         if name not in self._lists:
             self.wake(name)
+        self._were_ahead.pop(name, None)
         self._lists[name].release()
 
     def release_registry(self) -> None:
@@ -220,12 +223,21 @@ class Projector:
         for head in heads:
             name = (head.account, head.list_id)
             if is_first and name not in self._lists:
-                self._lists[name] = ListProjection(self._state, self._truth, self, name)
+                self._add(name)
             elif name not in self._lists:
                 self.wake(name)
             self._lists[name].heard(head, at_start=is_first)
         if registry.number > self._registry.number and not is_first:
             self._registry.wake()
+
+    def _add(self, name: ListName) -> None:
+        projected = self._lists[name] = ListProjection(self._state, self._truth, self, name)
+        if name in self._were_ahead:
+            projected.hold_as_ahead(self._were_ahead[name])
+
+    def _alive(self) -> list[asyncio.Task[None]]:
+        tasks = [self._registry.task, *(projected.task for projected in self._lists.values())]
+        return [task for task in tasks if task is not None and not task.done()]
 
     async def registry_is_ours(self) -> bool:
         return await self._registry.is_ours()

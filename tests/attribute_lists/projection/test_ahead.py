@@ -146,6 +146,21 @@ async def test_what_an_operator_releases_is_replaced(client: Redis, truth: Memor
         assert not projected.projector.status().is_ahead
 
 
+async def test_a_list_that_is_ahead_stays_so_though_it_is_gone(client: Redis, truth: MemoryTruth) -> None:
+    truth.add(SILVER, "bob")
+    async with projecting(client, truth, ahead={GOLD: "a version"}) as projected:
+        truth.add(GOLD, "ada")
+        projected.projector.wake(GOLD)
+        assert not await projected.projector.caught_up(GOLD, truth.lists[GOLD].version, seconds=1)
+        await asyncio.sleep(LOOKS / 2)
+        assert await projected.has(SILVER)
+        assert not await client.exists(MEMBERS)
+        assert projected.projector.ahead == {GOLD: "a version"}
+        projected.projector.release(GOLD)
+        await projected.settles()
+        assert not projected.projector.ahead
+
+
 async def test_a_store_of_the_old_kind_is_ahead(client: Redis, truth: MemoryTruth) -> None:
     await client.set(keys.REGISTRY_IDENTITY, "a store")
     await client.sadd(keys.REGISTRY_LISTS, ":".join(GOLD))

@@ -150,7 +150,7 @@ async def test_a_member_that_a_stranger_removed_is_back_though_pages_come(client
 
 
 async def test_many_lists_are_whole_soon_after_a_loss(client: Redis, truth: MemoryTruth) -> None:
-    for number in range(1000):
+    for number in range(500):
         truth.add((ACCOUNT, f"heap_{number}"), *(f"member-{number}-{other}" for other in range(10)))
     truth.add(GOLD, *MANY)
     async with projecting(client, truth) as projected:
