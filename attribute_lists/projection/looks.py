@@ -1,7 +1,7 @@
 """Looks at the store: is it there, is it the one that it was, and does each set show what it should?
 
 The registry is looked at more often than the lists (version, type, size); these at once where another run of a server
-answers, or where the registry was lost.
+answers, where a connection was opened anew, or where the registry was lost.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Looks:
         self._registry = registry
         self._looked = looked
         self._lists_seconds = lists_seconds
-        self._servers = ""
+        self._servers: tuple[str, int] | None = None  # which were looked at, over how many connections
         self._lists_looked_at = float("-inf")
         self._beat_at = float("-inf")
 
@@ -70,7 +70,7 @@ class Looks:
             try:
                 await self._look()
             except STORE_ERRORS as error:
-                self._servers = ""
+                self._servers = None
                 self._state.failed(error, while_looking=True)
                 self._state.doubted.clear()
                 pause = _AWAY_SECONDS
@@ -81,8 +81,9 @@ class Looks:
                 await asyncio.wait_for(self._state.doubted.wait(), pause)
 
     async def _look(self) -> None:
-        servers = await server_ids(self._state.store)
+        ids = await server_ids(self._state.store)
         is_whole = await self._registry.look()
+        servers = (ids, self._state.opened)
         is_due = time.monotonic() - self._lists_looked_at >= self._lists_seconds
         if servers != self._servers or not is_whole or is_due:
             await self._look_at_lists()

@@ -172,6 +172,10 @@ class Projector:
         """The lists that wait for an operator, each with the version that the store shows."""
         return {name: projected.ahead for name, projected in self._lists.items() if projected.ahead is not None}
 
+    def not_cleansed(self, erasure: int) -> list[ListName]:
+        """The lists whose sets may still hold who was erased up to that number."""
+        return [name for name, one in self._lists.items() if one.head is None or one.head.erasure < erasure]
+
     def status(self) -> ProjectionStatus:
         now, lists = time.monotonic(), self._lists.values()
         away_since = self._state.away_since

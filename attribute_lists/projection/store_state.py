@@ -42,6 +42,7 @@ class StoreState:
         self.large_builds = asyncio.Semaphore(_LARGE_BUILDS_AT_ONCE)
         self._wires: dict[str, SharedWire] = {}  # by server
         self._opening = asyncio.Lock()
+        self.opened = 0  # connections so far
         self._refused_at = 0.0
 
     def failed(self, error: BaseException, *, while_looking: bool = False) -> None:
@@ -85,6 +86,7 @@ class StoreState:
                     if wire is not None:
                         await self._wires.pop(server).aclose()
                     wire = self._wires[server] = await SharedWire.opened(self.store, about, most=SLICE + LIGHT)
+                    self.opened += 1
         return Guard(wire, about, refused)
 
     async def aclose(self) -> None:

@@ -163,9 +163,12 @@ async def test_an_erasure_takes_the_person_out_of_every_list(projected: Projecte
         projected.truth.add((ACCOUNT, f"heap_{number}"), "ada", f"other-{number}")
     projected.projector.wake_all()
     await projected.settles()
+    assert not projected.projector.not_cleansed(0)
     projected.truth.erase(b"ada")
+    assert len(projected.projector.not_cleansed(1)) == 30
     projected.projector.wake_all()
     await projected.settles()
+    assert not projected.projector.not_cleansed(1)
     assert (await projected.shown((ACCOUNT, "heap_7")))[b"erasure"] == b"1"
 
 
