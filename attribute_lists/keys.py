@@ -12,7 +12,10 @@ REGISTRY_ALIASES = "cg:{registry}:aliases"  # hash "account:alias" -> list id
 REGISTRY_ERASED = "cg:{registry}:erased"  # sorted set of persons erased (keyed hashes) by time (ms)
 REGISTRY_APPLIED = "cg:{registry}:applied"  # sorted set: marks of changes that belong to no one list
 REGISTRY_IDENTITY = "cg:{registry}:identity"  # names this store; gone when it was emptied
+REGISTRY_ABOUT = "cg:{registry}:about"  # hash: which database wrote the registry, and its number there
+REGISTRY_REFUSED = "cg:{registry}:refused"  # as `refused`
 REGISTRY_REBUILDING = "cg:{registry}:rebuilding"  # who builds everything again after a loss; expires
+RECEIVER = "cg:receiver"  # what the receiver says of itself (JSON); gone soon after it is
 CHANGES = "cg:changes"  # channel: told when lists or aliases come and go
 
 
@@ -54,6 +57,11 @@ def erased(account: str, list_id: str) -> str:
 def staging(account: str, list_id: str, task: str) -> str:
     """Set that a snapshot task gathers its members in until it is whole."""
     return f"cg:{{{account}:{list_id}}}:staging:{task}"
+
+
+def refused(account: str, list_id: str) -> str:
+    """Touched by a guard that refuses, so that the transaction which watches it does nothing."""
+    return f"cg:{{{account}:{list_id}}}:refused"
 
 
 def rebuilding(account: str, list_id: str, attempt: str) -> str:

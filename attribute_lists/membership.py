@@ -150,8 +150,10 @@ class Membership:
         asked = self._lists.get(key)
         if asked is None:
             self._unknown.changed(key)
-        elif self._registry.was_emptied or asked.trouble is not None:
-            asked.has_changed = True  # it is being built again: until it is whole, nothing better is known
+        elif self._registry.was_emptied or asked.trouble is not None or key == asked.about:
+            # It is being built again: until it is whole, nothing better is known. Where only `about` changed, it may be
+            # gone, or name what is built: the next answer says whether what is remembered still counts.
+            asked.has_changed = True
         else:
             asked.forget()
 
@@ -174,8 +176,11 @@ class Membership:
                 self._not_there(asked, question, check)
                 return
             state = State.LOST_LIST
-        elif state is State.INACTIVE_LIST and asked.unknown is not None:
-            self.found(asked)
+        elif state is State.INACTIVE_LIST:
+            if asked.unknown is not None:
+                self.found(asked)
+            elif asked.has_changed:
+                asked.forget()
         check.told(self._last_known(asked, question, state))
 
     def moved(self, asked: AskedList, question: Question, check: Check) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import functools
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import hiredis
 from redis._parsers import BaseParser
@@ -94,10 +94,16 @@ class Turn:
             self.take(following, self._waiting.pop(following))
 
 
+class Leaves(Protocol):
+    """Who is told in the moment in which the store has answered."""
+
+    def leave(self, answered: Answered, /) -> None: ...
+
+
 class _Asked(NamedTuple):
     replies: int
     answered: Answered
-    turn: Turn | None
+    turn: Leaves | None
     timer: asyncio.TimerHandle | None
 
 
@@ -128,7 +134,18 @@ class Wire(asyncio.Protocol):
         finally:
             turn.leave(answered)
 
-    def _send(self, commands: bytes, replies: int, answered: Answered, turn: Turn | None) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody closed the connection, as far as is known."""
+        return self._lost is None
+
+    def send(self, commands: bytes, replies: int, turn: Leaves) -> Answered:
+        """`ask` for those who don't await the answer at once; `turn` is told before them."""
+        answered: Answered = asyncio.get_running_loop().create_future()
+        self._send(commands, replies, answered, turn)
+        return answered
+
+    def _send(self, commands: bytes, replies: int, answered: Answered, turn: Leaves | None) -> None:
         if self._lost is not None:
             answered.set_exception(self._lost)
             return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
 
 class Version(NamedTuple):
@@ -18,6 +18,9 @@ class Version(NamedTuple):
 
     number: int
     chain: bytes
+
+
+NOTHING = Version(0, b"")  # of a list before its first fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class RegistryState:
 
 
 class StaleHeadError(Exception):
-    """The list has changed since its head was read: begin again with a new one."""
+    """What the list holds at a head can't be told any more: begin again with a new one."""
 
 
 class Truth(Protocol):
@@ -78,13 +81,21 @@ class Truth(Protocol):
         """None: there is no such list, or none any more."""
 
     async def update(self, account: str, list_id: str, since: Version, erasure: int) -> Update | None:
-        """From what a set shows to the newest version. None: this database never wrote `since`.
+        """From what a set shows to the newest version. None: this database never wrote `since`, or has no such list.
 
-        `erasure`: the number up to which the set is cleansed; who was erased since is among `remove`.
+        `NOTHING` was always written. `erasure`: the number up to which the set is cleansed; who was erased since is
+        among `remove`.
         """
 
-    def members(self, head: ListHead) -> AsyncIterator[Sequence[bytes]]:
-        """Whom the list holds at `head`, in bounded slices. Raises `StaleHeadError` where it changes meanwhile."""
+    async def wrote(self, account: str, list_id: str, version: Version) -> bool:
+        """Whether this database ever wrote `version` of that list, deleted since or not."""
+
+    def members(self, head: ListHead) -> AsyncGenerator[Sequence[bytes], None]:
+        """Whom the list holds, in bounded slices, each as of a moment of its own at `head` or later.
+
+        What `update` since `head` names makes the whole right. No transaction is open between two slices: a reader may
+        take an hour. Raises `StaleHeadError` where that can't be told any more.
+        """
 
     async def holds(self, account: str, list_id: str, members: Sequence[bytes]) -> Sequence[bool]:
         """What the truth says of each of `members` now."""
