@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _SETTLE_SECONDS = 10.0
 _MEND_SECONDS = 30.0
-_SHRINK_SECONDS = 3.0
-_MOST_REPLAYS = 80
+_SHRINK_SECONDS = 2.0
+_SEARCH_SECONDS = 120.0
 _PER_SITE = 200
 _SEEDS = 1_000_000  # seeds of histories from one seed of a run to the next
 
@@ -40,13 +40,16 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
 class Run:
-    """Histories on one site. `most_shrink` is that of its receiver."""
+    """Histories on one site. `most_shrink` is that of its receiver; `breaks`: some of them break something."""
 
-    def __init__(self, caller: Caller, *, most_shrink: float) -> None:
+    def __init__(self, caller: Caller, *, most_shrink: float, breaks: bool) -> None:
         self._caller = caller
         self._most_shrink = most_shrink
+        # What one history breaks the others have to wait for, too.
+        self._seconds = _MEND_SECONDS if breaks else _SETTLE_SECONDS
         self._numbers = itertools.count(1)
         self._played: list[Player] = []
+        self._failed = False
 
     async def play(self, histories: list[History], *, at_once: int, tell: Callable[[], None]) -> None:
         """Raises `HistoryError` whose text says how to see it again."""
@@ -54,6 +57,8 @@ class Run:
 
         async def work() -> None:
             for history in waiting:
+                if self._failed:  # nobody else disturbs the search for its shortest form
+                    return
                 await self._play(history)
                 self._caller.tally.histories += 1
                 tell()
@@ -63,13 +68,13 @@ class Run:
                 for _ in range(at_once):
                     group.create_task(work())
             for player in self._played:  # what others did later changed nothing
-                await player.compare(seconds=_MEND_SECONDS)
+                await player.compare(seconds=self._seconds)
 
     async def _play(self, history: History) -> None:
-        seconds = _MEND_SECONDS if any(isinstance(event, Break) for event in history.events) else _SETTLE_SECONDS
-        difference = await self._difference(history.events, seconds=seconds)
+        difference = await self._difference(history.events, seconds=self._seconds)
         if difference:
-            events, difference = await self._shortest(history.events, difference, seconds=min(seconds, _SHRINK_SECONDS))
+            self._failed = True
+            events, difference = await self._shortest(history.events, difference)
             lines = "\n".join(f"  {event}" for event in events)
             raise HistoryError(f"history {history.seed}, shortest form:\n{lines}\n{difference}")
 
@@ -77,26 +82,24 @@ class Run:
         player = Player(self._caller, next(self._numbers), most_shrink=self._most_shrink)
         try:
             await player.play(events)
-            # Others may be breaking something while this one waits.
             await player.compare(seconds=seconds)
         except HistoryError as error:
             return str(error) or "?"
         self._played.append(player)
         return ""
 
-    async def _shortest(self, events: tuple[Event, ...], difference: str, *, seconds: float) -> tuple[Any, str]:
+    async def _shortest(self, events: tuple[Event, ...], difference: str) -> tuple[tuple[Event, ...], str]:
         """Leave out one event after the other, the last ones first, as long as a difference is left."""
-        left = _MOST_REPLAYS
-        position = len(events) - 1
-        while position >= 0 and left:
+        deadline = time.monotonic() + _SEARCH_SECONDS
+        for position in reversed(range(1, len(events))):
             shorter = events[:position] + events[position + 1 :]
-            left -= 1
+            if time.monotonic() > deadline or _lacks_epochs(shorter):
+                continue
+            breaks = any(isinstance(event, Break) for event in shorter)
+            seconds = self._caller.site.side.patience if breaks else _SHRINK_SECONDS
             with contextlib.suppress(UnknowableError):
-                if shorter and isinstance(shorter[0], Deliver) and not _lacks_epochs(shorter):
-                    found = await self._difference(shorter, seconds=seconds)
-                    if found:
-                        events, difference = shorter, found
-            position -= 1
+                if found := await self._difference(shorter, seconds=seconds):
+                    events, difference = shorter, found
         return events, difference
 
 
@@ -122,8 +125,10 @@ def play(side: WriteSide, plan: Plan, tally: Tally, *, at_once: int, tell: Calla
 
     async def on(site: Site, gateway: str) -> None:
         caller = Caller(site, gateway, tally)
+        breaks = any(isinstance(event, Break) for history in plan.histories for event in history.events)
         try:
-            await Run(caller, most_shrink=plan.most_shrink).play(plan.histories, at_once=at_once, tell=tell)
+            run = Run(caller, most_shrink=plan.most_shrink, breaks=breaks)
+            await run.play(plan.histories, at_once=at_once, tell=tell)
         finally:
             await caller.aclose()
 

@@ -6,7 +6,7 @@ mode a run has, and whether a snapshot is held.
 
 Not knowable, hence refused here (`UnknowableError`) and never part of a history that is compared:
 
-- a new body of a task id that began anew, signed before the present run: nothing tells which run it was meant for;
+- a new body of a task id that began anew, signed over an hour before the present run: nothing tells what it belongs to;
 - what comes between the newest time seen and the true time of an operator's command: callers sign nothing there.
 """
 
@@ -238,8 +238,8 @@ class Model:
         taken = {known.slot for known in present.signed}
         if is_later and (page.slot in taken or present.covers(with_add=False)):
             return self._begin(page.task)
-        if len(runs) > 1 and signed < present.place.at:
-            raise UnknowableError(f"{page} signed {signed}: before the present run of its task")
+        if len(runs) > 1 and signed < present.place.at - HOUR_MS:
+            raise UnknowableError(f"{page} signed {signed}: long before the present run of its task")
         return present
 
     def _begin(self, task: str) -> Run:

@@ -83,7 +83,7 @@ class TestRuns:
 
     def test_a_new_body_from_before_the_present_run_is_unknowable(self) -> None:
         with pytest.raises(UnknowableError):
-            model((page("a"), 0), (page("b"), 2 * HOUR_MS), (page("c"), HOUR_MS // 2))
+            model((page("a"), 0), (page("b"), 3 * HOUR_MS), (page("c"), HOUR_MS))
 
 
 class TestSnapshots:
