@@ -98,16 +98,18 @@ class _Draft:
             yield from self._some()
 
     def _some(self) -> Iterator[Event]:
+        # What may be carried out again later can come once.
+        may_repeat = not self._side.replays_commands
         kinds: dict[Callable[[], Iterator[Event]], int] = {
             self._arrival: 60,
             self._arrivals: 12 * (not self._holds),
-            self._drain_of_sender: 6,
-            self._mode_change: 8,
-            self._activity: 3,
-            self._alias_change: 4,
+            self._drain_of_sender: 4,
+            self._mode_change: 8 * (may_repeat or self._mode == "delta"),
+            self._activity: 3 * may_repeat,
+            self._alias_change: 4 * may_repeat,
             self._acceptance: 6 * self._holds,
             self._drain: 3 * self._commands,
-            self._deletion: 3 * self._commands,
+            self._deletion: 3 * self._commands * may_repeat,
             # Whether those erased count for the size of a snapshot is nobody's promise.
             self._erasure: 4 * self._commands * (not self._holds),
         }
@@ -125,7 +127,7 @@ class _Draft:
         yield SenderDrains(Moment(self._epoch, run * RUN_MS + 2 * self._rng.randrange(MOMENTS // 2) + 1))
 
     def _mode_change(self) -> Iterator[Event]:
-        self._mode = self._rng.choice(("delta", "snapshot"))
+        self._mode = "snapshot" if self._side.replays_commands else self._rng.choice(("delta", "snapshot"))
         yield SetMode(self._mode)
 
     def _activity(self) -> Iterator[Event]:

@@ -34,6 +34,7 @@ _MEND_SECONDS = 30.0
 _SHRINK_SECONDS = 2.0
 _SEARCH_SECONDS = 120.0
 _PER_SITE = 200
+_LOG_LINES = 20
 _SEEDS = 1_000_000  # seeds of histories from one seed of a run to the next
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -75,8 +76,10 @@ class Run:
         if difference:
             self._failed = True
             events, difference = await self._shortest(history.events, difference)
-            lines = "\n".join(f"  {event}" for event in events)
-            raise HistoryError(f"history {history.seed}, shortest form:\n{lines}\n{difference}")
+            lines = [f"  {event}" for event in events]
+            log = [line.rstrip() for line in self._caller.site.receiver.lines if " INFO " not in line]
+            told = "\n".join([*lines, difference, "the receiver's log:", *log[-_LOG_LINES:]])
+            raise HistoryError(f"history {history.seed}, shortest form:\n{told}")
 
     async def _difference(self, events: tuple[Event, ...], *, seconds: float) -> str:
         player = Player(self._caller, next(self._numbers), most_shrink=self._most_shrink)
@@ -128,7 +131,8 @@ def play(side: WriteSide, plan: Plan, tally: Tally, *, at_once: int, tell: Calla
         breaks = any(isinstance(event, Break) for history in plan.histories for event in history.events)
         try:
             run = Run(caller, most_shrink=plan.most_shrink, breaks=breaks)
-            await run.play(plan.histories, at_once=at_once, tell=tell)
+            alone = breaks and not side.knows_its_lists
+            await run.play(plan.histories, at_once=1 if alone else at_once, tell=tell)
         finally:
             await caller.aclose()
 
@@ -160,7 +164,7 @@ def main(
 
     if again is not None:
         composer = Composer(side, holds=holds, damages=damages)
-        planned = iter([Plan([composer.history(again)], 0.5 if holds else 1.0)])
+        count, planned = 1, iter([Plan([composer.history(again)], 0.5 if holds else 1.0)])
     else:
         planned = plans(side, count=count, seed=seed, damages=damages)
     for plan in planned:

@@ -146,6 +146,8 @@ class Player:
             case Break():
                 async with self._caller.breaking:
                     await asyncio.to_thread(_break, self._caller.site, self.list_id, event.what)
+                if not self._caller.site.side.knows_its_lists:
+                    await self._wait_for_list()
             case _:
                 await self._command(event)
 
@@ -177,6 +179,16 @@ class Player:
                 model.erase(self._people + event.person)
             case _:
                 raise NotImplementedError(event)
+
+    async def _wait_for_list(self) -> None:
+        """Until it is told again that there is one: commands are refused for good before."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        while time.monotonic() < deadline:
+            answer = await self._caller.operate("GET", self._path, also=httpx.codes.NOT_FOUND)
+            if answer.status_code == httpx.codes.OK:
+                return
+            await asyncio.sleep(0.05)
+        raise HistoryError(f"{self.list_id} does not come back")
 
     async def _deliver(self, event: Deliver) -> None:
         page, signed = with_people(event.page, self._people), self._time(event.signed)

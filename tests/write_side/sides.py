@@ -13,15 +13,20 @@ from cohort_sync.settings import CohortSyncSettings
 class WriteSide:
     """`settings`: what chooses it. `patience`: seconds by which it has mended what it can mend.
 
-    `knows_runs`: a task id may be used again. `mends_keys`: it notices the loss of single keys. `checkpoints`: it
+    `promptness`: seconds by which an acknowledged change is in the list where nothing is broken.
+    `knows_runs`: a task id may be used again. `mends_keys`: it notices the loss of single keys. `knows_its_lists`:
+    also while the store is empty. `replays_commands`: it may carry one out again after a later one. `checkpoints`: it
     writes some on command. `receivers`: how many may share a `DATA_DIR`.
     """
 
     name: str
     settings: dict[str, str] = field(default_factory=dict)
     patience: float = 10.0
+    promptness: float = 10.0
     knows_runs: bool = True
     mends_keys: bool = True
+    knows_its_lists: bool = True
+    replays_commands: bool = False
     checkpoints: bool = False
     receivers: int = 1
 
@@ -30,8 +35,18 @@ class WriteSide:
         return not self.settings or "write_side" in CohortSyncSettings.model_fields
 
 
-# It looks at the store every two seconds; what it did not mend in three looks it does not mend.
-FILES = WriteSide("files", patience=6.0, knows_runs=False, mends_keys=False, checkpoints=True, receivers=2)
+# It looks at the store every two seconds; what it did not mend in two looks it does not mend.
+FILES = WriteSide(
+    "files",
+    patience=5.0,
+    promptness=1.0,
+    knows_runs=False,
+    mends_keys=False,
+    knows_its_lists=False,
+    replays_commands=True,
+    checkpoints=True,
+    receivers=2,
+)
 DATABASE = WriteSide("database", {"WRITE_SIDE": "database"})
 SIDES = {side.name: side for side in (FILES, DATABASE)}
 

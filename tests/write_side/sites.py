@@ -143,10 +143,10 @@ class Site:
         except AssertionError:
             return False
 
-    def settles(self, list_id: str, wanted: set[str], *, seconds: float | None = None) -> None:
-        """Wait until the list has these members and no others."""
-        patience = self.side.patience if seconds is None else seconds
-        until(lambda: self.holds(list_id, wanted), seconds=patience, what=f"{list_id} to hold {sorted(wanted)[:9]}")
+    def settles(self, list_id: str, wanted: set[str], *, broken: bool = False) -> None:
+        """Wait until the list has these members and no others. `broken`: something must be mended first."""
+        seconds = self.side.patience if broken else self.side.promptness
+        until(lambda: self.holds(list_id, wanted), seconds=seconds, what=f"{list_id} to hold {sorted(wanted)[:9]}")
 
     def reasons(self) -> list[str]:
         """Why the receiver is not ready; empty where all is well."""
