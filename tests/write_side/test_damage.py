@@ -226,7 +226,7 @@ def test_pushes_are_taken_while_the_store_is_away_and_in_order_when_it_is_back(s
 
 @fails_on_files("pushes wait until everything is built again")
 def test_pushes_are_taken_while_a_lost_store_is_built_again(site: Site) -> None:
-    segments = [{"segment_id": number, "name": f"Many {number}"} for number in range(1, 61)]
+    segments: list[dict[str, Any]] = [{"segment_id": number, "name": f"Many {number}"} for number in range(1, 61)]
     for segment in segments:
         site.push(add=["a", "b"], **segment)
     site.lose_store()
