@@ -213,7 +213,7 @@ def test_a_disk_that_takes_nothing_refuses_pushes_until_it_does(site: Site) -> N
 
 @fails_on_files("pushes wait for the store")
 def test_pushes_are_taken_while_the_store_is_away_and_in_order_when_it_is_back(site: Site) -> None:
-    site.push(add=["a", "b"])
+    site.push(add=["a", "b"], age=60)
     site.store.kill()
     answers = [site.heap.sync(remove=["a"], task="one", age=20), site.heap.sync(add=["a", "c"], task="two", age=30)]
     assert [answer.status_code for answer in answers] == [200, 200]
