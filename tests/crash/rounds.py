@@ -185,7 +185,7 @@ class Round:
             aliases = {str(segment.id), f"{segment.id}:{rng.randrange(100)}"}
             self._operate("PATCH", f"/lists/{ACCOUNT}/{segment.list_id}", {"aliases": sorted(aliases)})
             segment.aliases = aliases
-        if rng.random() < 0.15:
+        if self.checkpoints and rng.random() < 0.15:
             self._operate("POST", "/checkpoint", None)
             self._tally.checkpoints += 1
 
