@@ -88,6 +88,13 @@ class Site:
         until(taken, seconds=self.side.patience, what="a push to be taken")
         assert answers[-1].status_code == httpx.codes.OK, answers[-1].text
 
+    @contextlib.contextmanager
+    def receiver_away(self) -> Iterator[None]:
+        """It is killed, and started again at the end of the block."""
+        self.kill_receiver()
+        yield
+        self.start_receiver()
+
     def admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """`path`: below the API's root."""
         headers = {"Authorization": f"Bearer {TOKEN}"}

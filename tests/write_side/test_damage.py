@@ -166,6 +166,54 @@ def test_restoring_takes_nothing_from_lists_that_are_whole(site: Site) -> None:
     assert site.members("heap_a") == {"a", *late}
 
 
+@either_side
+def test_a_receiver_without_its_files_leaves_the_lists_of_the_store_alone(site: Site) -> None:
+    site.push(add=["a", "b"], age=60)
+    site.settles(LIST, {"a", "b"})
+    with site.gateway() as gateway:
+        until(lambda: check(gateway, "a", LIST) == "in", what="the gateway to know the list")
+        with site.receiver_away():
+            shutil.rmtree(site.data)
+        site.push(add=["c"], remove=["b"])
+        until(lambda: check(gateway, "c", LIST) == "in", seconds=site.side.patience, what="what is pushed to be there")
+        assert {who: check(gateway, who, LIST) for who in "ab"} == {"a": "in", "b": "not_in"}
+
+
+@either_side
+def test_files_that_are_older_than_the_store_take_nothing_from_its_lists(site: Site) -> None:
+    """As where a backup is put back; and what comes afterwards is in the lists, too."""
+    site.push(add=["a"], **A)
+    site.push(add=["b"], **B)
+    with site.receiver_away():
+        shutil.copytree(site.data, site.data.with_name("backup"))
+    site.push(add=["late"], **A)
+    site.settles("heap_a", {"a", "late"})
+    with site.gateway() as gateway:
+        until(lambda: check(gateway, "late", "heap_a") == "in", what="the gateway to know the list")
+        with site.receiver_away():
+            shutil.rmtree(site.data)
+            site.data.with_name("backup").rename(site.data)
+        site.push(add=["later"], **A)
+        site.push(add=["later"], **B)
+        wanted = {"heap_a": ("a", "late", "later"), "heap_b": ("b", "later")}
+
+        def all_are_in() -> bool:
+            return all(check(gateway, who, name) == "in" for name, people in wanted.items() for who in people)
+
+        until(all_are_in, seconds=site.side.patience, what="everybody to be in")
+
+
+@pytest.mark.slow
+@fails_on_files("nobody compares members")
+def test_one_member_in_the_place_of_another_is_found_in_time(site: Site) -> None:
+    site.push(add=["a", "b"])
+    site.settles(LIST, {"a", "b"})
+    with site.store.client() as client:
+        _lose_a_member(client, LIST)
+        _gain_a_member(client, LIST)
+    until(lambda: site.members(LIST) == {"a", "b"}, seconds=6 * site.side.patience, what="the stranger to be found")
+
+
 def _remove(path: Path) -> None:
     path.unlink()
 
