@@ -29,6 +29,7 @@ def sites() -> Iterator[Callable[[WriteSide], Site]]:
         def of(side: WriteSide) -> Site:
             if side.name not in running:
                 running[side.name] = stack.enter_context(running_site(side))
+            running[side.name].side = side  # tests differ in how long they wait
             return running[side.name]
 
         yield of
