@@ -35,6 +35,7 @@ _SHRINK_SECONDS = 2.0
 _SEARCH_SECONDS = 120.0
 _PER_SITE = 200
 _LOG_LINES = 20
+_TELL_SECONDS = 5
 _SEEDS = 1_000_000  # seeds of histories from one seed of a run to the next
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -158,7 +159,7 @@ def main(
 
     def tell() -> None:
         nonlocal told
-        if time.monotonic() - told > 2:
+        if time.monotonic() - told > _TELL_SECONDS:
             told = time.monotonic()
             typer.echo(f"{told - started:6.0f} s  {tally.histories} of {count} histories as the model says")
 
