@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attribute_lists import keys
+from tests.support.processes import StartError
 from tests.support.waiting import until
 from tests.write_side.sides import either_side, fails_on_files
 from tests.write_side.sites import ACCOUNT, LIST, A, B, check, list_path, running_site
@@ -240,6 +241,36 @@ def test_no_push_is_acknowledged_without_the_files_that_keep_it(site: Site, lose
         assert 200 not in answers
         assert site.reasons()
         assert check(gateway, "a", LIST) == "in"
+
+
+@fails_on_files("what can't be read is found when it is needed")
+def test_damaged_files_are_said_and_checks_go_on(site: Site) -> None:
+    people = [f"person-{number}" for number in range(2000)]
+    for number in range(20):
+        site.push(add=people[100 * number : 100 * number + 100], age=60)
+    with site.gateway() as gateway:
+        until(lambda: check(gateway, people[-1], LIST) == "in", what="the gateway to know the list")
+        site.kill_receiver()
+        for path in _files(site.data):
+            _damage_middle(path)
+        try:
+            site.start_receiver()
+        except StartError as error:
+            assert "damaged" in str(error)  # noqa: PT017 - to refuse to start is one way to say it
+        else:
+            with contextlib.suppress(AssertionError):  # whether it is taken is not what this is about
+                site.push(add=["new"])
+            until(lambda: bool(site.reasons()), seconds=site.side.patience, what="the damage to be said")
+        for _ in range(20):
+            assert check(gateway, people[0], LIST) == "in"
+
+
+def _damage_middle(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        damaged = bytes(byte ^ 0x55 for byte in file.read(512))
+        file.seek(-len(damaged), os.SEEK_CUR)
+        file.write(damaged)
 
 
 @either_side
