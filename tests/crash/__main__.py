@@ -10,6 +10,7 @@ import typer
 from tests.crash.faults import FAULTS
 from tests.crash.rounds import CrashTestError
 from tests.crash.run import Run, table
+from tests.write_side.sides import SIDES
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -19,12 +20,15 @@ def main(
     kills: Annotated[int, typer.Option(min=1, help="how many things to kill")] = 200,
     seed: Annotated[int, typer.Option(help="another seed, another plan")] = 1,
     kinds: Annotated[str, typer.Option(help="kinds of kills with commas between them")] = ",".join(FAULTS),
+    write_side: Annotated[str, typer.Option(help=f"one of {', '.join(SIDES)}")] = "files",
 ) -> None:
     """Kill receivers and stores at random moments; no acknowledged change may be lost, none may come up twice."""
     wanted = [kind.strip() for kind in kinds.split(",")]
     if unknown := [kind for kind in wanted if kind not in FAULTS]:
         raise typer.BadParameter(f"no such kind: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
-    run = Run(kills, seed, wanted)
+    if write_side not in SIDES:
+        raise typer.BadParameter(f"no such write side: {write_side}; there are {', '.join(SIDES)}")
+    run = Run(kills, seed, wanted, SIDES[write_side])
     try:
         run.play(typer.echo)
     except CrashTestError as error:

@@ -13,6 +13,7 @@ from tests.support.heap import SECRET
 from tests.support.processes import Program, cohort_sync
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ACCOUNT = "123456"
@@ -20,15 +21,16 @@ _TOKEN = "admin-token-of-the-crash-test"
 
 
 class Receiver:
-    """One cohort-sync, always on the ports that it had at first."""
+    """One cohort-sync, always on the ports that it had at first. `settings`: further ones."""
 
-    def __init__(self, directory: Path, store_url: str) -> None:
+    def __init__(self, directory: Path, store_url: str, settings: Mapping[str, str]) -> None:
         self._directory = directory
         self._settings = {
             "REDIS_URL": store_url,
             "HEAP_WEBHOOK_SECRET": SECRET,
             "ADMIN_TOKEN": _TOKEN,
             "SNAPSHOT_MAX_SHRINK": "1",  # no snapshot waits for an operator
+            **settings,
         }
         self._addresses: list[str] = []
         self._program: Program | None = None

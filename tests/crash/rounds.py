@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.crash.pushes import Mode, Segment
+    from tests.write_side.sides import WriteSide
 
 RECOVERY_SECONDS = 30.0  # by when all must be right again
 _LOOK_SECONDS = 2.5  # longer than receivers wait between two looks at the store
@@ -65,23 +66,25 @@ class Round:
 
     @classmethod
     @contextmanager
-    def begun(cls, seed: int, tally: Tally, *, receivers: int, replicated: bool) -> Iterator[Round]:
+    def begun(cls, seed: int, tally: Tally, side: WriteSide, *, receivers: int, replicated: bool) -> Iterator[Round]:
         rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         with ExitStack() as stack:
             # Not under pytest's own directories: a socket's path must be short.
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crash")))
             stores = stack.enter_context(Stores.running(directory, replicated=replicated))
-            processes = [Receiver(directory, stores.url) for _ in range(receivers)]
+            processes = [Receiver(directory, stores.url, side.settings) for _ in range(receivers)]
             for process in processes:
                 stack.callback(process.kill)
                 process.start()
             begun = cls(rng, tally, stores, processes)
             begun.site = Site(rng, stores, processes, replicated)
+            begun.checkpoints = side.checkpoints
             begun._sender.start()
             stack.callback(begun._end)
             yield begun
 
     site: Site
+    checkpoints: bool = False
 
     def kill(self, kind: str) -> None:
         time.sleep(self._rng.uniform(0.1, 1.2))
@@ -182,7 +185,7 @@ class Round:
             aliases = {str(segment.id), f"{segment.id}:{rng.randrange(100)}"}
             self._operate("PATCH", f"/lists/{ACCOUNT}/{segment.list_id}", {"aliases": sorted(aliases)})
             segment.aliases = aliases
-        if rng.random() < 0.15:
+        if self.checkpoints and rng.random() < 0.15:
             self._operate("POST", "/checkpoint", None)
             self._tally.checkpoints += 1
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.crash.faults import FAULTS
 from tests.crash.rounds import CrashTestError, Round, Tally
+from tests.write_side.sides import FILES, WriteSide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ class Run:
     kills: int
     seed: int
     kinds: list[str] = field(default_factory=lambda: list(FAULTS))
+    side: WriteSide = FILES
     tally: Tally = field(default_factory=Tally)
     _started: float = 0.0
 
@@ -35,9 +37,9 @@ class Run:
         for number, kinds in enumerate(self._rounds(plan), start=1):
             seed = self.seed * _SEEDS + number
             replicated = "failover" in kinds
-            receivers = plan.choice((1, 2, 2))
+            receivers = min(plan.choice((1, 2, 2)), self.side.receivers)
             tell(f"round {number}: {receivers} receiver(s), {'a replicated pair' if replicated else 'one store'}")
-            with Round.begun(seed, self.tally, receivers=receivers, replicated=replicated) as begun:
+            with Round.begun(seed, self.tally, self.side, receivers=receivers, replicated=replicated) as begun:
                 try:
                     self._round(
                         begun, kinds, plan, lambda text: tell(f"{time.monotonic() - self._started:6.0f} s  {text}")

@@ -14,6 +14,7 @@ import typer
 
 from tests.faults.faults import FAULTS
 from tests.faults.trial import play
+from tests.write_side.sides import SIDES
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -35,11 +36,14 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, help="how long a fault lasts; `paused` three times that")] = 10.0,
     rate: Annotated[float, typer.Option(min=1, help="checks a second")] = 500.0,
     only: Annotated[str, typer.Option(help="names of faults with commas between them")] = "",
+    write_side: Annotated[str, typer.Option(help=f"one of {', '.join(SIDES)}")] = "files",
 ) -> None:
     """Break the store in every way while checks are asked; no answer may be wrong."""
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := set(wanted) - {fault.name for fault in FAULTS}:
         raise typer.BadParameter(f"no such fault: {', '.join(unknown)}")
+    if write_side not in SIDES:
+        raise typer.BadParameter(f"no such write side: {write_side}")
     wrong, rows = 0, []
     for fault in FAULTS:
         if wanted and fault.name not in wanted:
@@ -47,7 +51,7 @@ def main(
         # Not deep below: a socket's path must be short.
         with tempfile.TemporaryDirectory(prefix="fault") as name:
             try:
-                report = play(fault, Path(name), rate=rate, seconds=seconds * fault.times)
+                report = play(fault, Path(name), SIDES[write_side], rate=rate, seconds=seconds * fault.times)
             except pytest.skip.Exception as skipped:
                 typer.echo(f"{fault.name}: {skipped}")
                 continue

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tests.write_side.sides import WriteSide
+
 _SLOW_SECONDS = 0.15  # more than a check waits
 _AGAIN_SECONDS = 30.0
 
@@ -37,7 +39,7 @@ class Fault:
     """
 
     name: str
-    site: Callable[[Path], AbstractContextManager[Site]]
+    site: Callable[[Path, WriteSide], AbstractContextManager[Site]]
     begin: Callable[[Site], None]
     end: Callable[[Site], None]
     says: frozenset[str] = frozenset({"store_down"})

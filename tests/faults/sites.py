@@ -14,18 +14,23 @@ from tests.support.certificates import Certificates, make_certificates
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.heap import SECRET, Heap
 from tests.support.ports import free_ports
-from tests.support.processes import ROOT, Program, cohort_sync, gateway, running, wait_until_recovered
+from tests.support.processes import ROOT, Program, cohort_sync, gateway, running
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
+from tests.support.waiting import until
+from tests.write_side.sides import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.write_side.sides import WriteSide
+
 ACCOUNT = "123456"
 LIST = "heap_premium_users"
 MEMBERS = keys.members(ACCOUNT, LIST)
 _HOST = "store.test"
+_START_SECONDS = 30.0
 
 
 @dataclass
@@ -82,23 +87,23 @@ class Names:
 
 
 @contextlib.contextmanager
-def one_server(directory: Path, **of_gateway: str) -> Iterator[Site]:
+def one_server(directory: Path, side: WriteSide = FILES, /, **of_gateway: str) -> Iterator[Site]:
     """`of_gateway`: further settings of it."""
     with (
         _server(directory) as server,
-        _services(directory, _url(server.port), of_gateway=_url(server.port) | of_gateway) as site,
+        _services(directory, side, _url(server.port), of_gateway=_url(server.port) | of_gateway) as site,
     ):
         site.server = server
         yield site
 
 
 @contextlib.contextmanager
-def behind_a_proxy(directory: Path) -> Iterator[Site]:
+def behind_a_proxy(directory: Path, side: WriteSide = FILES) -> Iterator[Site]:
     """The gateway's way to the store is through a proxy, cohort-sync's is not."""
     with (
         _server(directory) as server,
         Proxy(server.port) as proxy,
-        _services(directory, _url(server.port), of_gateway=_url(proxy.port)) as site,
+        _services(directory, side, _url(server.port), of_gateway=_url(proxy.port)) as site,
     ):
         site.server = server
         site.others.append(proxy)
@@ -106,7 +111,7 @@ def behind_a_proxy(directory: Path) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def by_name(directory: Path, *, known: bool = True) -> Iterator[Site]:
+def by_name(directory: Path, side: WriteSide = FILES, *, known: bool = True) -> Iterator[Site]:
     """The gateway knows the store by a name, which resolves from the start if it is `known`."""
     names = Names(directory / "names.json")
     if known:
@@ -114,20 +119,20 @@ def by_name(directory: Path, *, known: bool = True) -> Iterator[Site]:
     with _server(directory) as server:
         of_gateway = {"REDIS_URL": f"redis://{_HOST}:{server.port}", "NAMES_FILE": str(names.path)}
         program = ["tests.support.gateway_with_names", "serve"]
-        with _services(directory, _url(server.port), of_gateway=of_gateway, program=program) as site:
+        with _services(directory, side, _url(server.port), of_gateway=of_gateway, program=program) as site:
             site.server = server
             site.others.append(names)
             yield site
 
 
 @contextlib.contextmanager
-def over_tls(directory: Path) -> Iterator[Site]:
+def over_tls(directory: Path, side: WriteSide = FILES) -> Iterator[Site]:
     right, wrong = (make_certificates(directory / name) for name in ("right", "wrong"))
     with _server(directory, right) as server:
         impostor = Server(directory / "impostor", server.port, wrong)
         store = {"REDIS_URL": f"rediss://127.0.0.1:{server.port}", "REDIS_TLS_CA_PATH": str(right.authority)}
         try:
-            with _services(directory, store) as site:
+            with _services(directory, side, store) as site:
                 site.server = server
                 site.others.append(impostor)
                 yield site
@@ -136,9 +141,12 @@ def over_tls(directory: Path) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def a_cluster(directory: Path) -> Iterator[Site]:
+def a_cluster(directory: Path, side: WriteSide = FILES) -> Iterator[Site]:
     """Three primaries, each with a replica."""
-    with running_cluster(directory / "nodes", replicas=3) as cluster, _services(directory, cluster.settings) as site:
+    with (
+        running_cluster(directory / "nodes", replicas=3) as cluster,
+        _services(directory, side, cluster.settings) as site,
+    ):
         site.cluster = cluster
         yield site
 
@@ -165,6 +173,7 @@ def _url(port: int) -> dict[str, str]:
 @contextlib.contextmanager
 def _services(
     directory: Path,
+    side: WriteSide,
     store: Mapping[str, str],
     *,
     of_gateway: Mapping[str, str] | None = None,
@@ -174,6 +183,10 @@ def _services(
     settings_file = str(ROOT / "examples" / "settings.json")
     read_by = {"PORT": "0", "SETTINGS_FILE": settings_file} | own | dict(of_gateway or store)
     reading = gateway(directory, read_by) if program is None else running(program, read_by, directory=directory)
-    with cohort_sync(directory, own | dict(store)) as writer, reading as reader:
-        wait_until_recovered(writer)
+    with cohort_sync(directory, own | dict(store) | side.settings) as writer, reading as reader:
+        until(lambda: _is_ready(writer), seconds=_START_SECONDS, what="the receiver to be ready")
         yield Site(Heap(writer.address), reader, writer)
+
+
+def _is_ready(receiver: Program) -> bool:
+    return bool(http.get(f"{receiver.addresses[1]}/readyz").json() == {"status": "ok"})

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from tests.faults.sites import ACCOUNT, LIST
 from tests.support.load import KNOWING, TRUE_STATES, Answer, Load
 from tests.support.waiting import until
+from tests.write_side.sides import FILES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.faults import Fault
     from tests.faults.sites import Site
+    from tests.write_side.sides import WriteSide
 
 # One list changes right before the fault: who is in it, by what becomes of them.
 STAYING = [f"staying-{number}" for number in range(40)]
@@ -110,10 +112,10 @@ class Report:
         )
 
 
-def play(fault: Fault, directory: Path, *, rate: float, seconds: float) -> Report:
+def play(fault: Fault, directory: Path, side: WriteSide = FILES, *, rate: float, seconds: float) -> Report:
     """Let `fault` last for `seconds` (of answers at that rate) while `rate` checks a second are asked."""
     report = Report(fault)
-    with fault.site(directory) as site:
+    with fault.site(directory, side) as site:
         site.push(add=STAYING + LEAVING + QUIET)
         site.push(add=REGULARS, **_OTHER_SEGMENT)
         with _load(site, _ASKED, rate) as load:
