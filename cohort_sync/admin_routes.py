@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from attribute_lists.describe import describe_list, describe_lists
 from attribute_lists.members import is_member, member_page
 from attribute_lists.names import checked_account
-from cohort_sync import audit
-from cohort_sync.operations import Operations
 from cohort_sync.references import flags_using
 
 if TYPE_CHECKING:
-    from cohort_sync.receiver import Receiver
+    from cohort_sync.write_side import WriteSide
 
 _UNPRINTABLE = re.compile(r"[^\w.@ -]")
 
@@ -50,18 +47,18 @@ class Check(Person):
 class Admin:
     """What the routes share."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: WriteSide) -> None:
         self.receiver = receiver
-        self.operations = Operations(receiver)
+        self.lists = receiver.administration
 
     async def resolved(self, account: str, name: str) -> tuple[str, str]:
-        return account, await self.receiver.definitions.resolve(checked_account(account), name)
+        return await self.lists.resolve(checked_account(account), name)
 
     async def described(self, name: tuple[str, str]) -> dict[str, Any]:
         """With the flags that use it."""
-        store = self.receiver.store
-        found = await describe_list(store, name, stale_after=self.receiver.settings.stale_after)
-        return {**asdict(found), "flags": await flags_using(store, found.account, {found.list_id, *found.aliases})}
+        found = await self.lists.describe(name)
+        flags = await flags_using(self.receiver.store, found.account, {found.list_id, *found.aliases})
+        return {**asdict(found), "flags": flags}
 
 
 def reading_router(admin: Admin) -> APIRouter:
@@ -71,8 +68,7 @@ def reading_router(admin: Admin) -> APIRouter:
 
     @router.get("/lists")
     async def get_lists() -> dict[str, Any]:
-        lists = await describe_lists(receiver.store, stale_after=receiver.settings.stale_after)
-        return {"lists": [asdict(found) for found in lists], "lost": receiver.recovery.lost}
+        return {"lists": [asdict(found) for found in await admin.lists.describe_all()], "lost": admin.lists.lost}
 
     @router.get("/installation")
     async def get_installation() -> dict[str, str]:
@@ -97,7 +93,7 @@ def reading_router(admin: Admin) -> APIRouter:
 
     @router.get("/audit")
     async def get_audit(count: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
-        return {"changes": await audit.newest(receiver.store, count)}
+        return {"changes": await admin.lists.newest_changes(count)}
 
     return router
 
@@ -105,7 +101,7 @@ def reading_router(admin: Admin) -> APIRouter:
 def changing_router(admin: Admin) -> APIRouter:
     """What changes lists; each change is journalled and audited."""
     router = APIRouter(prefix="/admin/api/v1")
-    operations = admin.operations
+    operations = admin.lists
 
     @router.patch("/lists/{account}/{name}")
     async def change_list(account: str, name: str, change: ListChange, operator: Operator = "api") -> dict[str, Any]:

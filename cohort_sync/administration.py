@@ -18,10 +18,10 @@ from foundation.web import error_response, health_router, install_error_handlers
 if TYPE_CHECKING:
     from fastapi import Response
 
-    from cohort_sync.receiver import Receiver
+    from cohort_sync.write_side import WriteSide
 
 
-def create_administration_app(receiver: Receiver) -> FastAPI:
+def create_administration_app(receiver: WriteSide) -> FastAPI:
     """`/admin/api/v1/...` and `/connect/heap` behind the token; what operations ask is open: the port is private."""
     app = FastAPI(title="Cohort Gateway: administration", docs_url=None, redoc_url=None)
     install_error_handlers(app)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cohort_sync.oauth import TIMEOUT_SECONDS, HeapFailedError, HeapOAuth
 from foundation.errors import BadRequestError, CohortGatewayError, ForbiddenError, UnavailableError
@@ -19,7 +19,7 @@ from foundation.store import STORE_ERRORS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cohort_sync.connections import Connections
+    from cohort_sync.connections import Connection
     from cohort_sync.oauth import Authorization
     from cohort_sync.oauth_states import OAuthStates
     from cohort_sync.sealing import Sealer
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_CODE = 4096
+
+
+class ConnectionTable(Protocol):
+    """Where connections are kept; `connect` and `disconnect` give a record that has `env_id`."""
+
+    async def connect(self, account: str, authorization: Authorization) -> dict[str, Any]: ...
+
+    async def disconnect(self, account: str) -> dict[str, Any]: ...
+
+    async def list(self) -> list[Connection]: ...
 
 
 async def _keep_nowhere(_: dict[str, Any]) -> None:
@@ -44,7 +54,7 @@ class ConnectFlow:
     """
 
     settings: CohortSyncSettings
-    connections: Connections
+    connections: ConnectionTable
     states: OAuthStates
     sealer: Sealer
     admin_token: str

@@ -39,19 +39,19 @@ class Verified:
 
 
 class Intake:
-    """Takes the requests of one process. `apply`: what is done with a verified push."""
+    """Takes the requests of one process. `apply`: what is done with a verified push; whether the store has it then."""
 
-    def __init__(self, settings: CohortSyncSettings, apply: Callable[[Verified], Awaitable[None]]) -> None:
+    def __init__(self, settings: CohortSyncSettings, apply: Callable[[Verified], Awaitable[bool]]) -> None:
         self.memory = Memory(settings.webhook_memory)
         self._settings = settings
         self._apply = apply
         self._turns = Turns()
         limits = BodyLimits(settings.max_webhook_bytes, "MAX_WEBHOOK_BYTES allows more")
         self._bodies = BodyReader(self.memory, self._turns, limits)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[bool]] = set()
 
-    async def take(self, request: Request, check: SignatureCheck) -> None:
-        """Read the body, verify it and have it applied.
+    async def take(self, request: Request, check: SignatureCheck) -> bool:
+        """Read the body, verify it and have it applied; what `apply` says.
 
         Signature and digest are over the bytes as they came, and hashed as they arrive, so that no large body is hashed
         in one go. Nothing is unpacked before it is verified.
@@ -77,21 +77,21 @@ class Intake:
         if not done:
             work.add_done_callback(_say_how_it_ended)
             raise UnavailableError("this is still being applied; send it again later", reason="slow")
-        await work
+        return await work
 
     async def aclose(self) -> None:
         """Stop what is under way; none of it was answered 200."""
         await end(*self._under_way)
 
-    async def _work(self, body: Body, digest: str, signed_at: int, holding: contextlib.ExitStack) -> None:
+    async def _work(self, body: Body, digest: str, signed_at: int, holding: contextlib.ExitStack) -> bool:
         with holding:
             content = await body.content()
             push = await parse_push_in_turns(content, self._turns)
             content = b""  # its room is for what was made of it
-            await self._apply(Verified(push, digest, signed_at))
+            return await self._apply(Verified(push, digest, signed_at))
 
 
-def _say_how_it_ended(work: asyncio.Task[None]) -> None:
+def _say_how_it_ended(work: asyncio.Task[bool]) -> None:
     if work.cancelled():
         return
     error = work.exception()

@@ -10,10 +10,10 @@ from foundation.guarded_http import Guard, guarded_protocol
 from foundation.serving import Listener
 
 if TYPE_CHECKING:
-    from cohort_sync.receiver import Receiver
+    from cohort_sync.write_side import WriteSide
 
 
-def listeners(receiver: Receiver) -> tuple[Listener, Listener]:
+def listeners(receiver: WriteSide) -> tuple[Listener, Listener]:
     """The public one and the administration, each guarded against whoever connects."""
     settings = receiver.settings
     guard = Guard(

@@ -6,12 +6,17 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from attribute_lists.describe import describe_list, describe_lists
 from attribute_lists.settling import tag_of
+from cohort_sync import audit
 from cohort_sync.records import Action, OperationRecord
 from foundation.errors import BadRequestError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from attribute_lists.changes import Outcome
+    from attribute_lists.describe import ListDescription
     from cohort_sync.receiver import Receiver
 
 
@@ -19,10 +24,26 @@ RUN_TOO = ["cohort-gateway erase", "heap-export erase"]  # where other services 
 
 
 class Operations:
-    """The operator's changes of a running receiver; `actor` is who makes them. Methods raise what applying raises."""
+    """Lists as operators see and change them; `actor` is who does. Methods raise what applying raises."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
+
+    @property
+    def lost(self) -> Sequence[str]:
+        return self._receiver.recovery.lost
+
+    async def describe_all(self) -> Sequence[ListDescription]:
+        return await describe_lists(self._receiver.store, stale_after=self._receiver.settings.stale_after)
+
+    async def describe(self, name: tuple[str, str]) -> ListDescription:
+        return await describe_list(self._receiver.store, name, stale_after=self._receiver.settings.stale_after)
+
+    async def resolve(self, account: str, name: str) -> tuple[str, str]:
+        return account, await self._receiver.definitions.resolve(account, name)
+
+    async def newest_changes(self, count: int) -> list[dict[str, str]]:
+        return await audit.newest(self._receiver.store, count)
 
     async def set_active(self, name: tuple[str, str], active: bool, *, actor: str) -> None:
         await self._do("activate", name, {"active": active}, actor)

@@ -22,14 +22,14 @@ from foundation.web import error_response, health_router, install_error_handlers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cohort_sync.receiver import Receiver
+    from cohort_sync.write_side import WriteSide
 
 log = logging.getLogger(__name__)
 
 _SLOWEST = 8 * 1024  # bytes a second
 
 
-def create_public_app(receiver: Receiver) -> FastAPI:
+def create_public_app(receiver: WriteSide) -> FastAPI:
     """`POST /webhooks/heap`, `GET /connect/heap/callback` and `GET /healthz`."""
     intake = Intake(receiver.settings, receiver.take)
     receiver.metrics.watch(intake.memory)
@@ -62,14 +62,15 @@ def create_public_app(receiver: Receiver) -> FastAPI:
     async def heap_webhook(request: Request) -> Response:
         try:
             check = SignatureCheck(_signature(request), receiver.secrets)
-            await intake.take(request, check)
+            is_projected = await intake.take(request, check)
         except CohortGatewayError as error:
             receiver.clock_is_doubtful |= error.reason in REFUSED_FOR_THEIR_TIME
             receiver.metrics.pushes.labels(error.reason).inc()
             log.warning("a push was answered %d: %s (%s)", error.status, error, error.reason)
             raise
         receiver.clock_is_doubtful = False
-        return Response(b"{}", media_type="application/json")
+        headers = None if is_projected else {"X-Projection": "behind"}
+        return Response(b"{}", media_type="application/json", headers=headers)
 
     return app
 

@@ -21,6 +21,7 @@ from cohort_sync.journal import Journal, NoJournal
 from cohort_sync.known_lists import KnownLists
 from cohort_sync.metrics import Metrics
 from cohort_sync.oauth_states import OAuthStates
+from cohort_sync.operations import Operations
 from cohort_sync.pushes import DrainPush
 from cohort_sync.records import DrainRecord, ListOrigin, OperationRecord, PageRecord, pack_record
 from cohort_sync.recovery import Recovery
@@ -28,7 +29,7 @@ from cohort_sync.sealing import open_sealer
 from cohort_sync.store_checks import dangers
 from cohort_sync.upkeep import DAY_MS, Upkeep
 from foundation.background import failed_tasks
-from foundation.errors import UnavailableError
+from foundation.errors import ConfigurationError, UnavailableError
 from foundation.secrets import read_or_create_secret
 from foundation.store import STORE_ERRORS, connect
 from foundation.store_trouble import explain
@@ -87,10 +88,11 @@ class Receiver:
             complete=lambda: self.recovery.complete,
             keep=self._keep_connection,
         )
+        self.administration = Operations(self)
         self.erasures = Erasures(store, journal, self.checkpoints, receiver=name, tag_key=self.tag_key)
 
-    async def take(self, verified: Verified) -> None:
-        """Apply a push whose signature was verified; when this returns the change is durable.
+    async def take(self, verified: Verified) -> bool:
+        """Apply a push whose signature was verified; when this returns the change is durable, and in the store.
 
         Raises `ForbiddenError` for an unknown `id_token`, and `UnavailableError` while the store or the journal is
         away.
@@ -114,6 +116,7 @@ class Receiver:
             record = await _page_record(push, origin, names, verified, mode)
             outcome = await self.keep(record, names=names)
         self._report(push, origin, outcome)
+        return True
 
     async def keep(self, record: Record, *, names: Names | None = None, member: bytes | None = None) -> Outcome:
         """Journal a record, then apply it. Raises `UnavailableError` when either can't be done now.
@@ -219,6 +222,11 @@ async def open_receiver(settings: CohortSyncSettings, *, taking: bool = True) ->
     `taking`: it journals what it takes and keeps the store up. Without, it is a tool for a look or a repair beside the
     running ones.
     """
+    if settings.write_side != "journal":
+        raise ConfigurationError(
+            "WRITE_SIDE: `journal`, `export` and `import` read and write what WRITE_SIDE=journal keeps; the database "
+            "has no such commands yet"
+        )
     store = connect(settings)
     journal = Journal.open(settings.data_dir / "journal") if settings.journal and taking else NoJournal()
     try:
