@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -12,6 +12,7 @@ from cohort_sync.cli_archive import export_lists, import_lists
 from cohort_sync.cli_journal import journal
 from cohort_sync.cli_people import connect, disconnect, erase, show_audit
 from cohort_sync.cli_segments import segments
+from cohort_sync.database_receiver import open_database_receiver
 from cohort_sync.listeners import listeners
 from cohort_sync.receiver import open_receiver
 from cohort_sync.settings import CohortSyncSettings
@@ -49,7 +50,8 @@ def serve(
 
 
 async def _serve(settings: CohortSyncSettings) -> None:
-    async with open_receiver(settings) as receiver:
+    opened: Any = open_database_receiver(settings) if settings.write_side == "database" else open_receiver(settings)
+    async with opened as receiver:
         public, administration = listeners(receiver)
         await serving.serve_with_administration(
             "cohort-sync", public, administration, setting="COHORT_SYNC", store=describe_store(settings)

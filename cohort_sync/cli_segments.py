@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from attribute_lists.describe import ListDescription, describe_lists
 from cohort_sync.admin_client import AdminClient
+from cohort_sync.list_descriptions import described_lists
 from cohort_sync.settings import CohortSyncSettings
 from foundation.command_line import with_store
 from foundation.settings import load_settings
@@ -23,8 +23,11 @@ from foundation.store import STORE_ERRORS
 from foundation.store_trouble import explain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
+    from attribute_lists.describe import ListDescription
     from foundation.store import Store
 
 segments = typer.Typer(help="The segments that were synced, and their lists.", no_args_is_help=True)
@@ -56,7 +59,7 @@ def list_segments(
     if watch:
         _watch(settings, console)
         return
-    descriptions = with_store(settings, lambda store: describe_lists(store, stale_after=settings.stale_after))
+    descriptions = with_store(settings, lambda store: described_lists(settings, store))
     if as_json:
         typer.echo(json.dumps([asdict(description) for description in descriptions], indent=2))
     else:
@@ -68,7 +71,7 @@ def _watch(settings: CohortSyncSettings, console: Console) -> None:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             while True:
                 try:
-                    shown = _shown(await describe_lists(store, stale_after=settings.stale_after))
+                    shown = _shown(await described_lists(settings, store))
                 except STORE_ERRORS as error:
                     shown = f"the store is away ({explain(error)}); trying again"
                 live.update(shown, refresh=True)
@@ -198,7 +201,7 @@ def _print_list(described: dict[str, Any], *, as_json: bool) -> None:
     )
 
 
-def _shown(descriptions: list[ListDescription]) -> RenderableType:
+def _shown(descriptions: Sequence[ListDescription]) -> RenderableType:
     if not descriptions:
         return _EMPTY
     table = Table(box=None, pad_edge=False, header_style="bold")

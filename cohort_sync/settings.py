@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -80,6 +80,13 @@ class CohortSyncSettings(ServiceSettings):
         default=None,
         description="address under which the internet reaches the webhook's port, such as "
         "`https://cohorts.example.com`; Heap sends browsers back to `/connect/heap/callback` there",
+    )
+    write_side: Literal["journal", "database"] = Field(
+        default="journal",
+        description="`database`: what was accepted is kept in a database in `DATA_DIR`, and lists are made from that",
+    )
+    data_dir_any_filesystem: bool = Field(
+        default=False, description="`true`: the database may be on a network file system, where it can lose pushes"
     )
     journal: bool = Field(
         default=True, description="`off`: no journal, for disks that don't last; then the store must be durable"
