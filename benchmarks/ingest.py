@@ -1,12 +1,13 @@
 """How fast pushes become lists, and what everybody else feels of it: ratios, measured side by side in one run.
 
-The receiver runs with everything on (signature, journal, order of tasks) and has a core of its own; the store and the
-sender share the other one.
+The receiver runs with everything on (signature, journal or database, order of tasks) and has a core of its own; the
+store and the sender share the other one. Both write sides take turns, each with a store of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -39,6 +41,16 @@ RECEIVER_CORE, OTHER_CORE = 0, 1
 VARIADIC = 500
 TASKS = 5
 CHECKS_PER_SECOND = 2000
+SIDES = ("journal", "database")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A write side at work."""
+
+    name: str
+    program: Program
+    server: StoreServer
 
 
 def bodies(members: int, page_size: int, *, segment: str, task: str | None = None) -> list[bytes]:
@@ -139,28 +151,40 @@ def _pin(pid: int, cores: set[int]) -> None:
         os.sched_setaffinity(int(task.name), cores)
 
 
-def speeds(program: Program, server: StoreServer, *, members: int, rounds: int) -> Iterator[str]:
-    shares, times = [], []
+def speeds(sides: dict[str, Side], *, members: int, rounds: int) -> Iterator[str]:
+    """Of both sides by turns; the rivals once a round, on the store of the first."""
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in sides}
     for number in range(rounds):
-        alone = members / push(program.address, bodies(members, 10_000, segment=f"alone{number}"))
-        tasks = [bodies(members // TASKS, 10_000, segment=f"speed{number}-{task}") for task in range(TASKS)]
-        ours = members / push(program.address, *tasks)
+        server = next(iter(sides.values())).server
         theirs = by_redis_benchmark(server, members)
+        tasks = [bodies(members // TASKS, 10_000, segment=f"speed{number}-{task}") for task in range(TASKS)]
         naive = members / by_json_and_redis_py(server, [page for pages in tasks for page in pages])
-        shares.append((ours / theirs, alone / theirs))
-        times.append((ours / naive, alone / naive))
-        yield (
-            f"round {number + 1}: ours {ours:,.0f} ({alone:,.0f} of one task), redis-benchmark {theirs:,.0f}, "
-            f"json + redis-py {naive:,.0f} members/s"
-        )
         with server.client() as client:
             client.unlink("bench:naive", "bench:variadic")
-    for label, found in (("share of redis-benchmark", shares), ("times json + redis-py", times)):
-        ours, alone = (statistics.median(values) for values in zip(*found, strict=True))
-        yield f"{label}: {ours:.2f} of {TASKS} tasks at once, {alone:.2f} of one (medians of {rounds})"
+        for name, side in sides.items():
+            alone = members / push(side.program.address, bodies(members, 10_000, segment=f"alone{number}"))
+            ours = members / push(side.program.address, *tasks)
+            found[name].append((ours / theirs, alone / theirs, ours / naive, alone / naive))
+            yield (
+                f"round {number + 1}, {name}: ours {ours:,.0f} ({alone:,.0f} of one task), redis-benchmark "
+                f"{theirs:,.0f}, json + redis-py {naive:,.0f} members/s"
+            )
+    for name, ratios in found.items():
+        share, share_alone, times, times_alone = (statistics.median(values) for values in zip(*ratios, strict=True))
+        yield f"{name}, share of redis-benchmark: {share:.2f} of {TASKS} tasks at once, {share_alone:.2f} of one"
+        yield f"{name}, times json + redis-py: {times:.2f} of {TASKS} tasks at once, {times_alone:.2f} of one"
 
 
-def fairness(program: Program, server: StoreServer, *, members: int) -> Iterator[str]:
+def latencies(side: Side) -> Iterator[str]:
+    """From the body to the answer, of pages that come alone."""
+    for size, count in ((1, 200), (100, 200), (1000, 100), (10_000, 30), (50_000, 10)):
+        pages = bodies(size * count, size, segment=f"latency{size}")
+        took = sorted(push(side.program.address, [page]) for page in pages)
+        yield f"{side.name}, {size:,} members: p50 {took[len(took) // 2] * 1e3:.1f} ms, longest {took[-1] * 1e3:.1f} ms"
+
+
+def fairness(side: Side, *, members: int) -> Iterator[str]:
+    program, server = side.program, side.server
     key = keys.members("123456", "heap_fairness")
     pages = bodies(members, 50_000, segment="fairness")
     idle = Checks(server, key)
@@ -169,7 +193,7 @@ def fairness(program: Program, server: StoreServer, *, members: int) -> Iterator
     busy = Checks(server, key)
     seconds = push(program.address, pages)
     during = busy.finish()
-    yield f"{members:,} members in 50,000-member pages in {seconds:.1f} s ({members / seconds:,.0f}/s)"
+    yield f"{side.name}: {members:,} members in 50,000-member pages in {seconds:.1f} s ({members / seconds:,.0f}/s)"
     yield f"checks, idle: p50 {before[0]:.2f} ms, p99 {before[1]:.2f} ms ({before[3]} checks)"
     yield (
         f"checks, during: p50 {during[0]:.2f} ms, p99 {during[1]:.2f} ms, "
@@ -204,9 +228,9 @@ def swap_gap(server: StoreServer) -> Iterator[str]:
     yield f"longest gap of another client: quiet {quiet[2]:.2f} ms, with a swap of 1,000,000 members {gap[2]:.2f} ms"
 
 
-def bytes_per_member(program: Program, server: StoreServer) -> Iterator[str]:
-    with server.client() as client:
-        push(program.address, bodies(100_000, 10_000, segment="bytes"))
+def bytes_per_member(side: Side) -> Iterator[str]:
+    with side.server.client() as client:
+        push(side.program.address, bodies(100_000, 10_000, segment="bytes"))
         prefix = "cg:{123456:heap_bytes}:"
         members = client.memory_usage(prefix + "members", samples=0)
         lasting = sum(client.memory_usage(prefix + part, samples=0) or 0 for part in ("about", "applied"))
@@ -216,8 +240,8 @@ def bytes_per_member(program: Program, server: StoreServer) -> Iterator[str]:
             if b":body:" in key or key.endswith(b"ledger")
         )
     yield (
-        f"store bytes per member: the set {members / 100_000:.1f}, bookkeeping that stays {lasting / 100_000:.2f}, "
-        f"within the ordering window {window / 100_000:.1f} more"
+        f"{side.name}, store bytes per member: the set {members / 100_000:.1f}, bookkeeping that stays "
+        f"{lasting / 100_000:.2f}, within the ordering window {window / 100_000:.1f} more"
     )
 
 
@@ -226,26 +250,33 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=500_000, help="members a round of the speed test")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fairness-members", type=int, default=5_000_000)
+    parser.add_argument("--write-side", action="append", choices=SIDES, help="this alone; both where left out")
     options = parser.parse_args()
     if shutil.which("redis-benchmark") is None:
         raise SystemExit("error: redis-benchmark is missing; on Debian: apt-get install redis-tools")
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("error: the receiver needs a core of its own; this machine has one")
     os.sched_setaffinity(0, {OTHER_CORE})
+    with contextlib.ExitStack() as stack:
+        sides = {name: stack.enter_context(running_side(name)) for name in options.write_side or SIDES}
+        parts = [speeds(sides, members=options.members, rounds=options.rounds)]
+        for side in sides.values():
+            parts += [latencies(side), fairness(side, members=options.fairness_members), bytes_per_member(side)]
+        parts.append(swap_gap(next(iter(sides.values())).server))
+        for part in parts:
+            for line in part:
+                print(line, flush=True)
+
+
+@contextlib.contextmanager
+def running_side(name: str) -> Iterator[Side]:
     with running_store("--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0") as server:
-        settings = {"REDIS_URL": server.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": "t"}
+        settings = {"REDIS_URL": server.url, "HEAP_WEBHOOK_SECRET": SECRET, "ADMIN_TOKEN": "t", "WRITE_SIDE": name}
         with cohort_sync(server.directory, settings) as program:
-            wait_until_recovered(program)
+            if name == "journal":
+                wait_until_recovered(program)
             _pin(program.pid, {RECEIVER_CORE})
-            parts = (
-                speeds(program, server, members=options.members, rounds=options.rounds),
-                fairness(program, server, members=options.fairness_members),
-                bytes_per_member(program, server),
-                swap_gap(server),
-            )
-            for part in parts:
-                for line in part:
-                    print(line, flush=True)
+            yield Side(name, program, server)
 
 
 if __name__ == "__main__":
