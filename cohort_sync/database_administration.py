@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 class DatabaseAdministration:
     """`project` is awaited with what was accepted before it is answered.
 
-    `cleansed`: whether no set in the store holds anybody who was erased up to a number. `forget_persons`: called when an erasure is finished; nothing in memory may hold the ids any longer.
+    `cleansed`: whether no set in the store holds anybody who was erased up to a number. `forget_persons`: called when
+    an erasure is finished; nothing in memory may hold the ids any longer.
     """
 
     def __init__(

@@ -159,7 +159,7 @@ class DatabaseReceiver:
         """Whether no set in the store holds anybody who was erased up to that number, at once or soon."""
         self.projector.wake_all()
         until = time.monotonic() + _PROJECTED_SECONDS
-        while self.projector.not_cleansed(erasure) and time.monotonic() < until:
+        while self.projector.not_cleansed(erasure) and time.monotonic() < until:  # noqa: ASYNC110 - of all lists
             await asyncio.sleep(_LOOK_SECONDS)
         return not self.projector.not_cleansed(erasure)
 
