@@ -64,6 +64,14 @@ class _Socket(socket.socket):
 
 
 class _TlsSocket(ssl.SSLSocket):
+    def recv(self, *arguments: Any) -> bytes:
+        # Only `ssl` itself reads so, in making this, and where the server has reset the connection it leaves it open.
+        try:
+            return super().recv(*arguments)
+        except OSError:
+            self.close()
+            raise
+
     def recv_into(self, *arguments: Any) -> int:
         self.settimeout(remaining())
         return super().recv_into(*arguments)

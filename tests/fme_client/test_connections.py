@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
+import struct
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fme_client.connections import BoundedAdapter, _Socket
 from tests.fme_client.sample import LIST, feature, member, member_of, rollout, settings
 from tests.support import bad_servers
 from tests.support.bad_servers import HEAD, bad_server
@@ -142,3 +146,23 @@ def test_no_socket_is_left_open_by_calls_that_timed_out(connect: Connect, fault:
             ask_at_once(client)
             client.destroy(timeout=0.01)
     until(lambda: open_sockets() <= before, what="the sockets to be closed")
+
+
+def test_a_server_that_resets_before_tls_begins_leaves_no_socket_open() -> None:
+    context = BoundedAdapter(1, None)._context
+
+    def reset() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            ours = _Socket()
+            ours.connect(server.getsockname())
+            peer, _ = server.accept()
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            with pytest.raises(OSError, match="."):
+                context.wrap_socket(ours, server_hostname="gateway")
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        reset()
+        gc.collect()
+    assert not told
