@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -154,6 +155,7 @@ def main(
     """Play random histories over HTTP; each list must end as the plain model says."""
     if write_side not in SIDES:
         raise typer.BadParameter(f"no such write side: {write_side}; there are {', '.join(SIDES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it started is stopped
     side, tally, started = SIDES[write_side], Tally(), time.monotonic()
     told = started
 

@@ -78,7 +78,8 @@ class TestOneRecordStopsNothing:
         for number, segment in enumerate(odd):
             site.push(add=[f"u{number}", "gone"], segment_id=segment, name=f"Odd {number}")
         names = [site.list_of(segment) for segment in odd]
-        site.operate("POST", "/erase", {"id": "gone"})
+        site.checkpoint()
+        site.operate("POST", "/erase", {"id": "gone"})  # rewrites what was saved
         site.lose_store()
         for number, name in enumerate(names):
             site.settles(name, {f"u{number}"}, broken=True)
