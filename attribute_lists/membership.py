@@ -76,6 +76,11 @@ class Membership:
         return State.STORE_EMPTIED if self._registry.was_emptied else None
 
     @property
+    def receiver_reasons(self) -> Sequence[str]:
+        """What is wrong with who writes the lists, as it says itself."""
+        return self._registry.receiver.reasons
+
+    @property
     def remembered(self) -> int:
         """How many answers are remembered."""
         return len(self._remembered)

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from attribute_lists import keys
+from attribute_lists.receiver_beat import ReceiverBeat
 from foundation.store import STORE_ERRORS, look_again
 from foundation.store_trouble import explain
 
@@ -39,6 +40,7 @@ class Registry:
         self._lists: set[str] = set()
         self._aliases: dict[str, str] = {}
         self.was_emptied = False
+        self.receiver = ReceiverBeat()
         self.was_read = asyncio.Event()
         self._suspected = asyncio.Event()
 
@@ -115,7 +117,9 @@ class Registry:
         pipeline.execute_command("SMEMBERS", keys.REGISTRY_LISTS)
         pipeline.execute_command("HGETALL", keys.REGISTRY_ALIASES)
         pipeline.execute_command("GET", keys.REGISTRY_IDENTITY)
-        before, lists, aliases, identity = await pipeline.execute()
+        pipeline.execute_command("GET", keys.RECEIVER)
+        before, lists, aliases, identity, beat = await pipeline.execute()
+        self.receiver.read(beat)
         self.was_emptied = before != identity or (identity is None and self._identity not in (None, _NEVER_READ))
         if self.was_emptied:
             return  # what was known stays until it is built again

@@ -69,6 +69,7 @@ class Readiness:
             reasons.append(self._membership.trouble.value)
         else:  # nothing that says it all
             reasons += self._lookups.trouble
+            reasons += self._membership.receiver_reasons
         reasons += self._served.trouble
         reasons += failed_tasks()
         for queue in self._queues:

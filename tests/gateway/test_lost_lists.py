@@ -86,3 +86,22 @@ async def test_a_list_that_is_put_out_of_use_is_not_served_as_it_was(client: Red
     await eventually(says(membership, "alice", State.INACTIVE_LIST))
     await client.delete(ABOUT)
     await eventually(says(membership, "alice", State.LOST_LIST))
+
+
+async def test_what_the_receiver_says_of_itself_is_told_on(client: Redis, membership: Membership) -> None:
+    def reasons_are(*wanted: str) -> Callable[[], Awaitable[bool]]:
+        async def they_are() -> bool:
+            await client.publish(keys.CHANGES, "lists")  # read it at once
+            return [reason.partition(";")[0] for reason in membership.receiver_reasons] == list(wanted)
+
+        return they_are
+
+    assert not membership.receiver_reasons
+    await client.set(keys.RECEIVER, b'{"state":"degraded","reasons":["behind: 2 lists, for 9 s"],"at":1}')
+    await eventually(reasons_are("cohort-sync: behind: 2 lists, for 9 s"))
+    await client.set(keys.RECEIVER, b"\xff")
+    await eventually(reasons_are("cohort-sync: what it says of itself can't be read"))
+    await client.set(keys.RECEIVER, b'{"state":"ok","reasons":[]}')
+    await eventually(reasons_are())
+    await client.delete(keys.RECEIVER)
+    await eventually(reasons_are("cohort-sync: it says nothing any more"))
