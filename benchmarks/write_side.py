@@ -2,8 +2,8 @@
 
     python -m benchmarks.write_side [--lists 5000] [--members 1000000 --members 10000000] [--only lists|large]
 
-Each part has a receiver and a store of its own. Numbers are of one run; a neighbour is a client that asks the store 2,000
-times a second meanwhile.
+Each part has a receiver and a store of its own. Numbers are of one run; a neighbour is a client that asks the store
+2,000 times a second meanwhile.
 """
 
 from __future__ import annotations
