@@ -94,10 +94,13 @@ def fold(steps: Iterable[Step], erased: Erased = NOBODY_ERASED) -> Word:
         gone = erased.among(adds, step.place)
         adds -= gone
         removes |= gone
-        added -= removes
-        added |= adds
-        removed -= adds
-        removed |= removes
+        if added or removed:
+            added -= removes
+            added |= adds
+            removed -= adds
+            removed |= removes
+        else:  # of many members a copy is felt
+            added, removed = adds, removes
     return Word(added, removed, is_void)
 
 

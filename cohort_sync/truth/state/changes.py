@@ -90,6 +90,16 @@ def named_since(connection: Connection, window: Window, since: int) -> NamedSinc
     return NamedSince(pages, named)
 
 
+def only_page(view: View, since: NamedSince, erased: Erased, read: Callable[[int], Names]) -> Names | None:
+    """The one page that says all there is to say, as it is: most updates are one. None: it takes `resolve_named`."""
+    if len(since.pages) != 1 or len(since.pages[0][1]) != 1 or erased.unfinished or erased.unknown:
+        return None
+    if not _say_it_themselves(view.known_window, since):
+        return None
+    names = read(since.pages[0][1][0])
+    return names if not names.add or not names.remove else None
+
+
 def resolve_named(
     connection: Connection, view: View, since: NamedSince, erased: Erased, read: Callable[[int], Names]
 ) -> Resolved:

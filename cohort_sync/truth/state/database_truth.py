@@ -12,7 +12,7 @@ from attribute_lists import keys
 from attribute_lists.projection.truth import ListHead, RegistryState, StaleHeadError, Update, Version
 from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.erased import ErasedPersons
-from cohort_sync.truth.state.changes import named_since, resolve_erased, resolve_named, was_written
+from cohort_sync.truth.state.changes import named_since, only_page, resolve_erased, resolve_named, was_written
 from cohort_sync.truth.state.views import Views
 from cohort_sync.truth.state.whole_lists import WholeList
 from cohort_sync.truth.window import ChangedError, Window, read_list, read_list_named, read_page
@@ -218,6 +218,10 @@ class DatabaseTruth:
             persons = resolve_erased(connection, view, erasure, erased, read)
             if persons is None:
                 return Update(head, is_whole=False)
+            if not persons.added and not persons.removed:
+                names = only_page(view, named, erased, read)
+                if names is not None:
+                    return Update(head, add=names.add, remove=names.remove)
             found = resolve_named(connection, view, named, erased, read)
             self._views.note_size(account, list_id, view)
         add, remove = found.added | persons.added, found.removed | persons.removed
