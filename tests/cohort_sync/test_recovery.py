@@ -15,6 +15,7 @@ from tests.cohort_sync.test_administration import run
 from tests.support import http
 from tests.support.heap import Heap
 from tests.support.processes import cohort_sync, wait_until_recovered
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,9 +146,9 @@ def test_two_receivers_each_bring_back_their_own(tmp_path: Path, settings: dict[
         one.heap.sync(add=["a"], task="t", page=1, pages=2)
         two.heap.sync(add=["b"], task="t", page=2, pages=2)
         store.flushall()
-        one.program.wait_for_line("holds every change")
-        two.program.wait_for_line("applied again|holds every change")
-        assert store.smembers(MEMBERS) == {b"a", b"b"}
+        for receiver in (one, two):
+            receiver.program.wait_for_line("applied again|holds every change")
+        until(lambda: store.smembers(MEMBERS) == {b"a", b"b"}, what="what both have taken")
 
 
 def test_dangerous_settings_of_the_store_are_said_loudly(

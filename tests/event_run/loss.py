@@ -21,6 +21,8 @@ from tests.support.waiting import until
 
 _SYNCED = re.compile(r"(\d+\.\d+) f(?:data)?sync\(")
 
+_SOME = 5  # events
+
 
 class Unsynced(NamedTuple):
     """Milliseconds from an event's 200 until the store wrote it to its disk: what a power cut in between would cost."""
@@ -76,6 +78,8 @@ def from_memory(*, seconds: float, rate: float) -> InMemory:
                 until(lambda: len(vwo.taken) > 0)
                 store.kill()
                 time.sleep(seconds)
+                # The first ones may have reached the store after all.
+                until(lambda: sum(fate == "buffered" for fate in dict(sender.told).values()) >= _SOME)
             gateway.kill()
         store.start()
         with processes.gateway(Path(directory), settings), store.client() as client:
