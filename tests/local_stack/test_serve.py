@@ -38,7 +38,7 @@ STOP_SECONDS = 20.0
 class Stack:
     """A stack on free ports, in a process group of its own."""
 
-    def __init__(self, data_dir: Path, stderr: int | IO[str] = subprocess.STDOUT, **settings: str) -> None:
+    def __init__(self, data_dir: Path, output: int | IO[str] = subprocess.PIPE, **settings: str) -> None:
         ports = free_ports(5)
         services = ("", "COHORT_SYNC_", "COHORT_SYNC_ADMIN_", "HEAP_EXPORT_", "HEAP_EXPORT_ADMIN_")
         names = [f"{service}PORT" for service in services]
@@ -50,8 +50,8 @@ class Stack:
             [sys.executable, "-m", "local_stack"],
             cwd=data_dir,
             env=environment(chosen),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
+            stdout=output,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
@@ -121,8 +121,8 @@ def data_dir() -> Iterator[Path]:
 def start(data_dir: Path) -> Iterator[Any]:
     started: list[Stack] = []
 
-    def start_one(stderr: int | IO[str] = subprocess.STDOUT, **settings: str) -> Stack:
-        started.append(Stack(data_dir, stderr, **settings))
+    def start_one(output: int | IO[str] = subprocess.PIPE, **settings: str) -> Stack:
+        started.append(Stack(data_dir, output, **settings))
         return started[-1]
 
     yield start_one
@@ -314,13 +314,20 @@ def test_a_store_whose_program_is_gone_is_started_when_it_is_back(start: Any, da
 
 
 def test_who_ends_is_started_again_though_the_log_is_on_a_full_disk(start: Any) -> None:
+    def takes_pushes() -> bool:
+        try:
+            return bool(stack.heap().sync(["alice"]).status_code == 200)
+        except (OSError, httpx.HTTPError):  # it makes its secret, or it does not listen yet
+            return False
+
     with Path("/dev/full").open("w") as full:
-        stack = start(stderr=full)
-        stack.wait_until_up()
-        rest = stack.descendants() - {stack.gateway_pid()}
-        kill_it(stack)
-        os.kill(stack.gateway_pid(), signal.SIGKILL)
-        until(lambda: bool(stack.heap().sync(["alice"]).status_code == 200), what="a push that is taken", seconds=30)
+        stack = start(full)
+        until(lambda: stack.answers() and takes_pushes(), what="the services", seconds=30)
+        gateway, store = stack.gateway_pid(), stack.store_pid()
+        rest = stack.descendants() - {gateway}
+        os.kill(store, signal.SIGKILL)
+        until(takes_pushes, what="another store", seconds=30)
+        os.kill(gateway, signal.SIGKILL)
         until(stack.answers, what="another gateway", seconds=30)
         assert rest <= stack.descendants()
 
