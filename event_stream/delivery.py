@@ -237,13 +237,14 @@ class Delivery:
                 apart.keep(await self._still_there(apart.ids))
 
     async def _send_once(self, place: str, part: Sequence[Record]) -> Verdict:
-        self._at_fault.discard(place)
         try:
             verdict = await self._send(place, part)
         except Exception:
             log.exception("events could not be sent, which is a fault of ours; they are tried again")
             self._at_fault.add(place)
             verdict = Again("internal", because_of_some=True)
+        else:
+            self._at_fault.discard(place)
         if isinstance(verdict, Again):
             self._count("retried", len(part), verdict.reason)
         return verdict

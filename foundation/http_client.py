@@ -19,6 +19,7 @@ import httpx
 
 from foundation.errors import NoAnswerError
 from foundation.header_patterns import make_linear
+from foundation.proxies import proxy_mounts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -131,15 +132,17 @@ class HttpClient:
 
     def _make(self) -> httpx.AsyncClient:
         make_linear()
+        through = proxy_mounts(self._transport) if self._proxies else {}
         return httpx.AsyncClient(
             timeout=self._silence,
-            limits=self._limits,
             cookies=_NoCookies(),
             headers={"Accept-Encoding": "identity"},
-            # A transport of our own knows no proxy; None in a mount means the same.
-            transport=None if self._proxies else httpx.AsyncHTTPTransport(limits=self._limits),
-            mounts=dict.fromkeys(_THIS_MACHINE, None),
+            transport=self._transport(),  # one that is given has httpx look for no proxies
+            mounts=through | dict.fromkeys(_THIS_MACHINE, None),
         )
+
+    def _transport(self, proxy: str | None = None) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(limits=self._limits, proxy=proxy)
 
 
 class _NoCookies(CookieJar):

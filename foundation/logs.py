@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import sys
@@ -21,6 +22,15 @@ def configure_logging(level: str, *, service: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def say(text: str) -> None:
+    """Print `text` for people and for programs that wait for it.
+
+    Where nobody takes it, as a file on a full disk, it goes untold: no service ends over that.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        print(text, flush=True)  # noqa: T201 - what it is for
 
 
 def printable(text: str) -> str:

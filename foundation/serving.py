@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from foundation.errors import ConfigurationError
+from foundation.logs import say
 from foundation.web import head_as_get
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ async def serve(listeners: list[tuple[Listener, socket.socket]], *, tell: str = 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     if tell:
-        print(tell, flush=True)  # noqa: T201 - to people and to tests
+        say(tell)
     _calm_the_collector()
 
     async def run(server: _Server, bound: socket.socket) -> None:

@@ -12,7 +12,7 @@ from foundation import serving
 from foundation.command_line import exit_status
 from foundation.crew import Crew
 from foundation.guarded_http import Guard
-from foundation.logs import configure_logging
+from foundation.logs import configure_logging, say
 from foundation.settings import load_settings
 from foundation.workers import run_workers
 from gateway.app import create_app
@@ -77,7 +77,7 @@ def _serve_together(settings: GatewaySettings) -> int:
 
 
 def _tell_address(bound: socket.socket) -> None:
-    print(f"gateway listening on {serving.address(bound)}", flush=True)  # noqa: T201 - tells people and tests
+    say(f"gateway listening on {serving.address(bound)}")
 
 
 async def _serve(settings: GatewaySettings, crew: Crew, bind: Callable[[], socket.socket]) -> None:

@@ -139,6 +139,10 @@ class Environment:
             outcome = await self._fetch(pulled=pulled)
         except UpstreamError as error:
             outcome = self._note_failure(error)
+        except Exception:
+            log.exception("VWO can't be asked for the settings of %s, which is a fault of ours", self.tag)
+            self._failures += 1
+            outcome = "failed"
         else:
             self._failures = 0
             self._wait = 0.0

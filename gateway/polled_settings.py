@@ -179,23 +179,30 @@ class PolledSettings(ServedSettings):
 
     async def _change_accounts(self, accounts: Sequence[Account]) -> None:
         """Whose SDK keys are not named any more is not served any more, unless the account is open."""
-        self._take_accounts(accounts)
         owners = {key: account.id for account in accounts for key in account.sdk_keys}
+        added = [
+            Environment(account, key, self._means, is_configured=True)
+            for key, account in owners.items()
+            if key not in self._environments or self._environments[key].account != account
+        ]
+        await asyncio.gather(*(environment.start() for environment in added))
+        # From here to the last change nothing is awaited: requests see all of what was, or all of what is.
+        self._take_accounts(accounts)
+        gone = []
         for key, environment in list(self._environments.items()):
             owner = self._accounts.get(environment.account)
             environment.is_configured = owners.get(key) == environment.account
-            if not environment.is_configured and not (owner is not None and owner.is_open):
+            if not environment.is_configured and (key in owners or owner is None or not owner.is_open):
                 del self._environments[key]
-                await end(self._following.pop(key))
+                gone.append(self._following.pop(key))
         self._refused.clear()
-        for key, account in owners.items():
-            if key not in self._environments:
-                environment = Environment(account, key, self._means, is_configured=True)
-                await environment.start()
-                self._environments[key] = environment
+        for environment in added:
+            if environment.sdk_key not in self._environments:
+                self._environments[environment.sdk_key] = environment
                 self._follow(environment)
         log.info("ACCOUNTS_FILE changed: %d accounts, %d SDK keys", len(accounts), len(owners))
         self.changed()
+        await end(*gone)
 
     def _follow(self, environment: Environment) -> None:
         name = f"settings of account {environment.account}"

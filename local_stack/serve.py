@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cohort_sync.settings import CohortSyncSettings
 from foundation.errors import ConfigurationError
+from foundation.logs import say
 from foundation.serving import reachable_host
 from foundation.settings import load_settings
 from foundation.store import describe_store
@@ -149,7 +150,7 @@ def _print_welcome(gateway: GatewaySettings, sync: CohortSyncSettings, export: H
         f"curl '{_address(gateway.host, gateway.port)}/check-attribute?attribute=alice&listId=heap_premium_users"
         f"&accountId={sync.default_account}'"
     )
-    print(
+    say(
         f"""
 Cohort Gateway is up.
 
@@ -168,8 +169,7 @@ Next, in another terminal:
   scripts/list_segments.py                   # every synced segment
 
 Ctrl-C stops everything.
-""",
-        flush=True,
+"""
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from foundation.errors import ConfigurationError
 from foundation.pauses import Pauses
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ def _start_again(child: Child) -> None:
     except OSError as error:  # no memory, or too many processes
         _put_off(child, f"could not be started: {error.strerror}")
         return
+    except ConfigurationError as error:  # its program is gone, because a newer one is being installed
+        _put_off(child, f"could not be started: {error}")
+        return
     child.started_at, child.due_at = time.monotonic(), None
 
 
@@ -73,8 +78,9 @@ def _put_off(child: Child, problem: str) -> None:
         child.pauses = Pauses(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
     pause = child.pauses.next()
     child.due_at = now + pause
-    print(
-        f"error: {child.name} {problem}; it is started again in {pause:.1f} s. {child.explain()}",
-        file=sys.stderr,
-        flush=True,
-    )
+    with contextlib.suppress(OSError, ValueError):  # where a log is on the disk that is full, the rest goes on untold
+        print(
+            f"error: {child.name} {problem}; it is started again in {pause:.1f} s. {child.explain()}",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from tests.support.bad_servers import HEAD, bad_server, dripping
 from tests.support.faulty_server import Answer, FaultyServer, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.bad_servers import Behaviour
 
@@ -131,6 +132,70 @@ async def test_any_coding_is_one_too_many_where_there_is_a_body(server: FaultySe
             await client.request("GET", f"{server.address}/body", most=10)
         async with client.stream("GET", f"{server.address}/body") as incoming:
             assert [chunk async for chunk in incoming.chunks(10, encoded=True)] == [b"{}"]
+
+
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets variables, of which no others are there."""
+
+    def choose(**variables: str) -> None:
+        for name in PROXY_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return choose
+
+
+async def way_to(url: str, proxy: FaultyServer) -> str:
+    """Of a request to a host that there is not: only a proxy answers."""
+    before = len(proxy.requests)
+    async with HttpClient(silence=20, whole=20) as client:
+        with contextlib.suppress(NoAnswerError):
+            await client.request("GET", url, most=100_000)
+    return "proxy" if len(proxy.requests) > before else "direct"
+
+
+@pytest.mark.parametrize(
+    "odd", ["fd00::/8", "[::1]", "[fe80::1]:80", "fe80::/10,10.0.0.0/8", "a b", "x:port", "::", "%"]
+)
+async def test_an_entry_of_no_proxy_that_is_no_host_keeps_nobody_from_asking(
+    server: FaultyServer, proxies: Callable[..., None], odd: str
+) -> None:
+    proxies(NO_PROXY=f"localhost,{odd}, .own.invalid")
+    async with HttpClient(silence=20, whole=20) as client:
+        await client.request("GET", server.address, most=100_000)
+    assert len(server.requests) == 1
+    proxies(HTTP_PROXY=server.address, NO_PROXY=f"localhost,{odd}, .own.invalid")
+    assert await way_to("http://vwo.invalid/", server) == "proxy"
+    assert await way_to("http://a.own.invalid/", server) == "direct"
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "way"),
+    [
+        ({"http_proxy": "{}"}, "http://vwo.invalid/", "proxy"),
+        ({"ALL_PROXY": "{}"}, "http://vwo.invalid/", "proxy"),
+        ({"HTTP_PROXY": "{}\n"}, "http://vwo.invalid/", "proxy"),
+        ({"HTTPS_PROXY": "{}"}, "http://vwo.invalid/", "direct"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "*"}, "http://vwo.invalid/", "direct"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "vwo.invalid"}, "http://vwo.invalid/", "direct"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "vwo.invalid"}, "http://a.vwo.invalid/", "direct"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "vwo.invalid"}, "http://othervwo.invalid/", "proxy"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "192.0.2.1"}, "http://192.0.2.2/", "proxy"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "[2001:db8::1]"}, "http://[2001:db8::2]/", "proxy"),
+        ({"HTTP_PROXY": "{}", "NO_PROXY": "http://vwo.invalid"}, "http://vwo.invalid/", "direct"),
+    ],
+)
+async def test_proxies_of_the_environment_are_taken(
+    server: FaultyServer, proxies: Callable[..., None], variables: dict[str, str], url: str, way: str
+) -> None:
+    proxies(**{name: value.replace("{}", server.address) for name, value in variables.items()})
+    assert await way_to(url, server) == way
 
 
 def _redirects(request: Request) -> Answer:

@@ -313,3 +313,34 @@ def test_accounts_that_are_written_to_the_file_count_at_once(program: Program, t
     assert status(TWO, "two-a") == 200  # served on, as its account is open now
     check = "attribute=alice&listId=a_list&sdkKey=four"
     until(lambda: Wire(program.address).check(check).state == "in", what="the new account")
+
+
+def test_accounts_come_whole_or_not_at_all_while_the_store_says_nothing(
+    settings: dict[str, str], upstream: VwoSettings, tmp_path: Path
+) -> None:
+    """What an environment begins with is looked for in the store; requests come meanwhile."""
+    new = [f"9{number}" for number in range(5)]
+    for account in new:
+        upstream.put(account, f"key-{account}")
+    upstream.put(ONE, "one-c")
+    entries = [{"accountId": account, "sdkKeys": [f"key-{account}"]} for account in new]
+    moved = {"accountId": OPEN, "sdkKeys": ["two-a"], "open": True}
+    upstream.put(OPEN, "two-a")
+    with (
+        processes.running_store() as store,
+        processes.gateway(tmp_path, settings | {"REDIS_URL": store.url}) as program,
+    ):
+        with store.held_still():
+            changed = [{"accountId": ONE, "sdkKeys": ["one-c"]}, moved, *entries]
+            (tmp_path / "new").write_text(json.dumps({"accounts": changed}))
+            (tmp_path / "new").replace(tmp_path / "accounts.json")
+            seen: set[tuple[int, ...]] = set()
+
+            def all_are_there() -> bool:
+                answers = [ask(program, a=account) for account in new]
+                answers += [ask(program, a=ONE, i="one-c"), ask(program, a=OPEN, i="two-a")]
+                seen.add(tuple(answer.status_code for answer in answers))
+                return {answer.status_code for answer in answers} == {200}
+
+            until(all_are_there, what="the accounts of the file", seconds=30)
+        assert {status for statuses in seen for status in statuses} <= {200, 400}

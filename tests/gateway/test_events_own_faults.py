@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from tests.gateway.event_posts import metric, send, send_batch, settings_for
-from tests.support import processes
+from tests.support import http, processes
 from tests.support.fake_vwo import answers, refuses
 from tests.support.processes import run_program
+from tests.support.vwo_settings import ACCOUNT, KEY, POLLED, VwoSettings
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -77,6 +78,29 @@ def test_events_outlive_a_fault_of_the_installation(
         program.kill()
     with processes.gateway(tmp_path, settings) as program:
         vwo.wait_for_events(6, seconds=30)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"SSL_CERT_FILE": "/nowhere/ca.pem"}, {"HTTP_PROXY": "http://[::nonsense"}, {"ALL_PROXY": "socks5://127.0.0.1:1"}],
+    ids=["certificates", "proxy", "unknown-proxy"],
+)
+def test_settings_that_cannot_be_polled_for_a_fault_of_the_installation_are_said(
+    tmp_path: Path, store_url: str, vwo: FakeVwo, fault: dict[str, str]
+) -> None:
+    """What is kept is served on, so that nobody would see it but in readiness; what is not kept is 503."""
+    published = VwoSettings(vwo).put()
+    accounts = {"accounts": [{"accountId": ACCOUNT, "sdkKeys": [KEY], "open": True}]}
+    (tmp_path / "accounts.json").write_text(json.dumps(accounts))
+    settings = settings_for(vwo, store_url, ACCOUNTS_FILE="accounts.json", SETTINGS_FILE="", POLLING_TIME="1000")
+    settings["FORWARD_EVENTS"] = "false"
+    with processes.gateway(tmp_path, settings) as program:
+        until(lambda: http.get(f"{program.address}{POLLED}").json() == published, what="settings")
+    with processes.gateway(tmp_path, settings | fault | {"VWO_BASE_URL": "http://vwo.invalid"}) as program:
+        assert http.get(f"{program.address}{POLLED}").json() == published
+        until(lambda: reasons(program) == ["vwo_unreachable"], what="readiness", seconds=30)
+        unknown = http.get(f"{program.address}{POLLED}", params={"a": ACCOUNT, "i": "unknown"})
+        assert (unknown.status_code, unknown.json()["reason"]) == (503, "no_settings")
 
 
 def test_events_outlive_a_lack_of_file_descriptors(tmp_path: Path, store_url: str, vwo: FakeVwo) -> None:

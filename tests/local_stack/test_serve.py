@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -37,7 +38,7 @@ STOP_SECONDS = 20.0
 class Stack:
     """A stack on free ports, in a process group of its own."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, output: int | IO[str] = subprocess.PIPE, **settings: str) -> None:
         ports = free_ports(5)
         services = ("", "COHORT_SYNC_", "COHORT_SYNC_ADMIN_", "HEAP_EXPORT_", "HEAP_EXPORT_ADMIN_")
         names = [f"{service}PORT" for service in services]
@@ -49,7 +50,7 @@ class Stack:
             [sys.executable, "-m", "local_stack"],
             cwd=data_dir,
             env=environment(chosen),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
@@ -120,8 +121,8 @@ def data_dir() -> Iterator[Path]:
 def start(data_dir: Path) -> Iterator[Any]:
     started: list[Stack] = []
 
-    def start_one(**settings: str) -> Stack:
-        started.append(Stack(data_dir, **settings))
+    def start_one(output: int | IO[str] = subprocess.PIPE, **settings: str) -> Stack:
+        started.append(Stack(data_dir, output, **settings))
         return started[-1]
 
     yield start_one
@@ -294,6 +295,41 @@ def test_a_store_that_ends_is_started_again_and_says_why(start: Any, fault: Call
     until(lambda: bool(stack.heap().sync(["bob"]).status_code == 200), what="a push that is taken", seconds=30)
     until(lambda: bool(stack.check("bob") == stack.check("alice") == "true"), what="the lists", seconds=30)
     assert rest <= stack.descendants()
+
+
+def test_a_store_whose_program_is_gone_is_started_when_it_is_back(start: Any, data_dir: Path) -> None:
+    """As while a newer one is being installed."""
+    program = data_dir / "server"
+    shutil.copy(server_binary(), program)
+    stack = start(STORE_SERVER=str(program))
+    stack.wait_until_up()
+    rest = stack.descendants()
+    hidden = program.rename(data_dir / "elsewhere")
+    kill_it(stack)
+    assert "started again" in stack.wait_for_line("store could not be started: STORE_SERVER")
+    assert stack.check("alice") == "false"  # and no refused connection
+    hidden.rename(program)
+    until(lambda: bool(stack.heap().sync(["alice"]).status_code == 200), what="a push that is taken", seconds=30)
+    assert rest <= stack.descendants()
+
+
+def test_who_ends_is_started_again_though_the_log_is_on_a_full_disk(start: Any) -> None:
+    def takes_pushes() -> bool:
+        try:
+            return bool(stack.heap().sync(["alice"]).status_code == 200)
+        except (OSError, httpx.HTTPError):  # it makes its secret, or it does not listen yet
+            return False
+
+    with Path("/dev/full").open("w") as full:
+        stack = start(full)
+        until(lambda: stack.answers() and takes_pushes(), what="the services", seconds=30)
+        gateway, store = stack.gateway_pid(), stack.store_pid()
+        rest = stack.descendants() - {gateway}
+        os.kill(store, signal.SIGKILL)
+        until(takes_pushes, what="another store", seconds=30)
+        os.kill(gateway, signal.SIGKILL)
+        until(stack.answers, what="another gateway", seconds=30)
+        assert rest <= stack.descendants()
 
 
 def test_a_store_that_cannot_start_shows_its_log(start: Any, data_dir: Path) -> None:
