@@ -83,7 +83,8 @@ class CohortSyncSettings(ServiceSettings):
     )
     write_side: Literal["journal", "database"] = Field(
         default="journal",
-        description="`database`: what was accepted is kept in a database in `DATA_DIR`, and lists are made from that (docs/database.md)",
+        description="`database`: what was accepted is kept in a database in `DATA_DIR`, and lists are made from that "
+        "(docs/database.md)",
     )
     data_dir_any_filesystem: bool = Field(
         default=False, description="`true`: the database may be on a network file system, where it can lose pushes"
