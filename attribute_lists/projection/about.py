@@ -35,11 +35,17 @@ class Shown(NamedTuple):
         """The version, where `database` may have written it."""
         return parse_version(self.version) if self.database == database else None
 
+    @property
+    def erasure_number(self) -> int:
+        """The number of the erasure up to which the set is cleansed; 0 where it says none."""
+        return int(self.erasure) if self.erasure.isdigit() else 0
+
     def text(self) -> str:
         """For people."""
         if self.is_nothing:
             return "no version"
-        return f"{self.version.decode(errors='replace')} of database {self.database.decode(errors='replace')}"
+        words = f"{self.version.decode(errors='replace')} of database {self.database.decode(errors='replace')}"
+        return f"{words}, cleansed up to erasure {self.erasure_number}" if self.erasure_number else words
 
 
 class Beside(NamedTuple):

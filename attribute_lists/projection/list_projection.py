@@ -40,6 +40,10 @@ class Surroundings(Protocol):
     @property
     def database(self) -> bytes: ...
 
+    @property
+    def registry_seems_ours(self) -> bool:
+        """Whether the last look found that this database wrote the store's registry."""
+
     async def registry_is_ours(self) -> bool:
         """Whether this database wrote the store's registry, as of a moment ago; written first where it was lost."""
 
@@ -143,7 +147,11 @@ class ListProjection:
 
     def looked(self, found: Found) -> None:
         """What a look found while nothing was going on."""
-        if self.ahead is not None or self.is_held:
+        if self.ahead is not None:
+            return
+        if self.is_held:
+            if self._surroundings.registry_seems_ours:  # it is by now: it was lost, say
+                self.wake()
             return
         expected = self.head or self._newest
         if expected is None or found.shown != shows.shown(self._surroundings.database, expected):
@@ -240,9 +248,9 @@ class ListProjection:
             self._shown = found.shown
         shown = self._shown
         since = shown.version_of(self._surroundings.database)
-        erasure = int(shown.erasure) if shown.erasure.isdigit() else 0
+        erasure = shown.erasure_number
         update = None if since is None else await self._truth.update(*self.name, since, erasure)
-        if update is None:
+        if update is None or erasure > update.head.erasure:
             await self._not_ours(guard, shown)
             return None
         self._must_build |= not update.is_whole
@@ -277,14 +285,23 @@ class ListProjection:
         self._is_now(update.head)
 
     async def _not_ours(self, guard: Guard, shown: Shown) -> None:
-        """The set shows a version that the truth can't tell anything of: the list was deleted, or it is ahead."""
+        """The set shows what the truth can't tell anything of: the list was deleted, or it is ahead.
+
+        Ahead is also a set that was cleansed of persons whose erasure this database never heard of: it would bring
+        them back.
+        """
         found = await self.set.read(guard)
         if found.shown != shown:
             raise VersionConflictError
         version = shown.version_of(self._surroundings.database)
-        if await self._truth.head(*self.name) is None:
+        head = await self._truth.head(*self.name)
+        if head is None:
             await self._remove(guard, found)
-        elif version is not None and await self._truth.wrote(*self.name, version):
+        elif (
+            version is not None
+            and shown.erasure_number <= head.erasure
+            and await self._truth.wrote(*self.name, version)
+        ):
             raise StaleHeadError  # it was deleted a moment ago, and is made again
         else:
             await self._append_beside(guard, found)

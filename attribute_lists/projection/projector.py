@@ -243,6 +243,10 @@ class Projector:
         tasks = [self._registry.task, *(projected.task for projected in self._lists.values())]
         return [task for task in tasks if task is not None and not task.done()]
 
+    @property
+    def registry_seems_ours(self) -> bool:
+        return self._registry.ahead is None
+
     async def registry_is_ours(self) -> bool:
         return await self._registry.is_ours()
 

@@ -195,3 +195,32 @@ async def test_a_store_that_takes_the_place_of_another(client: Redis, truth: Mem
             assert await projected.projector.caught_up(GOLD, version, seconds=20)
     assert (await client.hgetall(keys.about(*GOLD)))[b"database"] == b"database-1"
     assert {b"ada", b"eve"} <= await client.smembers(MEMBERS)
+
+
+async def test_a_set_that_is_cleansed_of_persons_whose_erasure_is_not_known_is_ahead(client: Redis) -> None:
+    """As where an older backup is put back: nothing else of the list has changed since, and it would bring them in."""
+    newer, older = MemoryTruth(), MemoryTruth()
+    for truth in (newer, older):
+        truth.add(GOLD, "ada", "erased")
+    newer.erase(b"erased")
+    async with projecting(client, newer) as projected:
+        await projected.settles()
+    async with projecting(client, older, scrub_seconds=1) as projected:
+        await wait_for_ahead(projected, GOLD)
+        version = older.add(GOLD, "eve")
+        projected.projector.wake(GOLD)
+        assert await projected.projector.caught_up(GOLD, version, seconds=20)
+        await asyncio.sleep(LOOKS)
+        assert await client.smembers(MEMBERS) == {b"ada", b"eve"}
+
+
+@pytest.mark.usefixtures("_others")
+async def test_lists_that_waited_for_the_registry_are_built_once_it_is_ours(client: Redis, truth: MemoryTruth) -> None:
+    bronze = (ACCOUNT, "heap_bronze")
+    version = truth.add(bronze, "ada")
+    async with projecting(client, truth) as projected:
+        projected.projector.wake(bronze)
+        assert not await projected.projector.caught_up(bronze, version, seconds=1)
+        assert projected.projector.status().registry_ahead is not None
+        await client.flushall()
+        await projected.settles()
