@@ -56,7 +56,8 @@ def trouble_of(error: Exception, path: Path) -> UnavailableError | None:
 
 def lost() -> UnavailableError:
     return UnavailableError(
-        "the files of the database were removed, replaced or cut while they were in use; nothing more is accepted: "
+        "the files of the database were removed, replaced, cut or written over while they were in use; nothing more is "
+        "accepted: "
         "`cohort-sync backup` saves what the running receiver holds, then put the file in place and start again",
         reason=LOST,
     )

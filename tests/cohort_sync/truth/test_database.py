@@ -238,7 +238,15 @@ def overwrite(path: Path) -> None:
     path.write_bytes(path.read_bytes() + bytes(4096))
 
 
-@pytest.mark.parametrize("damage", [remove, move, cut, cut_a_little, replace, overwrite])
+def write_over(path: Path) -> None:
+    """As `cp` does with an older copy of the same size."""
+    before = path.stat()
+    while path.stat().st_mtime_ns == before.st_mtime_ns:  # the clock of a file system ticks slowly
+        with path.open("r+b") as file:
+            file.write(bytes(before.st_size))
+
+
+@pytest.mark.parametrize("damage", [remove, move, cut, cut_a_little, replace, overwrite, write_over])
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 async def test_nothing_is_acknowledged_into_files_that_are_gone(
     tmp_path: Path, damage: Callable[[Path], None], suffix: str
