@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attribute_lists.bodies import Names
 from attribute_lists.names import is_account
+from attribute_lists.projection.guard import UnguardedError, VersionConflictError
 from attribute_lists.projection.projector import Projector
 from cohort_sync.connect_flow import ConnectFlow
 from cohort_sync.database_administration import DatabaseAdministration
@@ -26,7 +27,7 @@ from cohort_sync.truth.facts import Drain, Page, Rules, Segment, open_facts
 from cohort_sync.truth.folding.folder import Folder
 from cohort_sync.truth.state import DatabaseTruth
 from foundation.background import failed_tasks, keep_running
-from foundation.errors import ConfigurationError, NotFoundError
+from foundation.errors import ConfigurationError, NotFoundError, UnavailableError
 from foundation.store import STORE_ERRORS, connect
 from foundation.tasks import Tasks, end
 
@@ -70,13 +71,14 @@ class DatabaseReceiver:
         self.admin_token = settings.administration_token()
         self.clock_is_doubtful = False
         self._database = database
+        self._truth = truth
         self._facts = facts
         self.projector = Projector(
             store, truth, on_ahead=self._note_ahead, ahead=ahead, other_reasons=self._own_reasons
         )
         self._notes = Tasks(lambda error: log.error("a store that is ahead is not remembered: %s", error))
         self._folder = Folder(database)
-        self._connections = DatabaseConnections(facts, store)
+        self._connections = DatabaseConnections(facts, store, is_ours=self._store_is_ours)
         self.administration = DatabaseAdministration(
             database,
             facts,
@@ -153,7 +155,14 @@ class DatabaseReceiver:
             self.projector.wake_registry()
         if not accepted.is_known:
             self.projector.wake(name)
-        return await self.projector.caught_up(name, accepted.version, seconds=_PROJECTED_SECONDS)
+        until = time.monotonic() + _PROJECTED_SECONDS
+        if not await self.projector.caught_up(name, accepted.version, seconds=_PROJECTED_SECONDS):
+            return False
+        if not accepted.registry:
+            return True
+        # Who asks by an alias must find it, too.
+        number = await self._truth.registry_number()
+        return await self.projector.registry_caught_up(number, seconds=max(0.0, until - time.monotonic()))
 
     async def _cleansed(self, erasure: int) -> bool:
         """Whether no set in the store holds anybody who was erased up to that number, at once or soon."""
@@ -162,6 +171,13 @@ class DatabaseReceiver:
         while self.projector.not_cleansed(erasure) and time.monotonic() < until:  # noqa: ASYNC110 - of all lists
             await asyncio.sleep(_LOOK_SECONDS)
         return not self.projector.not_cleansed(erasure)
+
+    async def _store_is_ours(self) -> bool:
+        """Whether nobody else's registry is in the store, as far as that can be told now."""
+        try:
+            return await self.projector.registry_is_ours()
+        except (VersionConflictError, UnguardedError, UnavailableError):
+            return False
 
     def _note_ahead(self, name: ListName, version: str) -> None:
         log.error(

@@ -98,6 +98,10 @@ class DatabaseTruth:
 
         return await self._database.read(read)
 
+    async def registry_number(self) -> int:
+        """How often the registry has changed."""
+        return await self._database.read(lambda connection: int(connection.execute(_REGISTRY).one().registry))
+
     async def heads(self) -> Sequence[ListHead]:
         return await self._database.read(lambda connection: [_head(found[:-1]) for found in _HEADS.run(connection, {})])
 
