@@ -59,7 +59,7 @@ class ListProjection:
     attempt. `behind_since`: `time.monotonic`, None where nothing is missing. `ahead`: the version found that this
     database never wrote. `is_held`: it waits for an operator. `is_mending`: it is compared or built, or waits for its
     turn; `is_being_built`: so large that nobody should wait. `is_doubtful`: the next to be scrubbed. `mended`: members
-    set right that nobody had named.
+    set right that nobody had named. `unreadable`: why the truth could not say what is to be in it, at the last attempt.
     """
 
     def __init__(self, state: StoreState, truth: Truth, surroundings: Surroundings, name: tuple[str, str]) -> None:
@@ -74,6 +74,7 @@ class ListProjection:
         self.is_mending = self.is_being_built = False
         self.is_doubtful = False
         self.mended = 0
+        self.unreadable: UnavailableError | None = None
         self.task: asyncio.Task[None] | None = None
         self._state = state
         self._truth = truth
@@ -189,6 +190,7 @@ class ListProjection:
             else:
                 pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
                 self._is_after_failure = False
+                self.unreadable = None
                 if not self.is_held:
                     self.behind_since = time.monotonic() if self._is_dirty else None
             finally:
@@ -197,6 +199,8 @@ class ListProjection:
     def _failed(self, error: Exception) -> None:
         self._is_dirty = self._is_after_failure = self.is_doubtful = True
         self._shown = None
+        if isinstance(error, UnavailableError):
+            self.unreadable = error
         if isinstance(error, UnguardedError):
             log.warning("list %s:%s was changed without a guard; it is compared", *self.name)
             self._must_compare = True

@@ -50,7 +50,7 @@ class MemoryTruth:
     """Changes are made by plain calls, and asked for as the projection does.
 
     `before_slice` is awaited before each slice of members: what happens meanwhile is the test's. `is_away`: the
-    database can't be read.
+    database can't be read. `damaged`: lists whose members can't be.
     """
 
     def __init__(self, database: str = "database-1", *, salt: str = "") -> None:
@@ -61,6 +61,7 @@ class MemoryTruth:
         self.erasures: list[bytes] = []
         self.slice = 300
         self.is_away = False
+        self.damaged: set[Name] = set()
         self.before_slice: Callable[[], Awaitable[object]] | None = None
         self.asked = 0  # members, by `holds` and `members`
         self._salt = salt
@@ -161,7 +162,7 @@ class MemoryTruth:
         return held is not None and any(fact.version == version for fact in held.facts)
 
     async def members(self, head: ListHead) -> AsyncGenerator[Sequence[bytes], None]:
-        self._check()
+        self._check_members((head.account, head.list_id))
         ordered = sorted(self.lists[head.account, head.list_id].members)
         for start in range(0, len(ordered), self.slice):
             if self.before_slice is not None:
@@ -174,7 +175,7 @@ class MemoryTruth:
             yield some
 
     async def holds(self, account: str, list_id: str, members: Sequence[bytes]) -> Sequence[bool]:
-        self._check()
+        self._check_members((account, list_id))
         self.asked += len(members)
         held = self.lists.get((account, list_id), _List()).members
         return [member in held for member in members]
@@ -189,6 +190,11 @@ class MemoryTruth:
         held = self.lists[name]
         description = {"active": "1" if held.active else "0", "mode": "delta", "segment_name": held.label}
         return ListHead(*name, held.version, len(self.erasures), description)
+
+    def _check_members(self, name: Name) -> None:
+        self._check()
+        if name in self.damaged:
+            raise UnavailableError("a page is damaged", reason="damaged")
 
     def _check(self) -> None:
         if self.is_away:

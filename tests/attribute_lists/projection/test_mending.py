@@ -115,6 +115,27 @@ async def test_a_stranger_who_keeps_the_size_is_found_by_the_scrub(client: Redis
         assert projected.projector.status().mended >= 12
 
 
+async def test_a_damaged_list_is_told_and_keeps_no_other_from_being_scrubbed(client: Redis, truth: MemoryTruth) -> None:
+    truth.add(GOLD, "ada")  # the smaller comes first
+    truth.add(SILVER, "bob", "eve")
+    async with projecting(client, truth, scrub_seconds=1) as projected:
+        await projected.settles()
+        truth.damaged.add(GOLD)
+        await client.srem(keys.members(*SILVER), "bob")
+        await client.sadd(keys.members(*SILVER), "stranger")
+
+        async def is_mended() -> bool:
+            return await projected.members(SILVER) == {b"bob", b"eve"}
+
+        async def is_told() -> bool:
+            return "damaged: a page is damaged" in projected.projector.status().reasons()
+
+        await eventually(is_mended, what="the other list to be mended")
+        await eventually(is_told, what="the damage to be told")
+        truth.damaged.clear()
+        await eventually(lambda: _is_ready(projected), what="the list to be read again")
+
+
 async def test_a_description_that_a_stranger_changed_is_found_by_the_scrub(client: Redis, truth: MemoryTruth) -> None:
     truth.add(GOLD, "ada")
     async with projecting(client, truth, scrub_seconds=1) as projected:
@@ -243,6 +264,10 @@ async def _is_under_way(client: Redis, before: int) -> bool:
 
 async def _refuses(projected: Projected) -> bool:
     return projected.projector.status().refusal is not None
+
+
+async def _is_ready(projected: Projected) -> bool:
+    return not projected.projector.status().reasons()
 
 
 async def _is_away(projected: Projected) -> bool:
