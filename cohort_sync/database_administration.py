@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SIZES_SECONDS = 2.0
+
 
 class DatabaseAdministration:
     """`project` is awaited with what was accepted before it is answered.
@@ -152,9 +154,10 @@ class DatabaseAdministration:
         return done
 
     async def _sizes(self, names: Sequence[ListName]) -> dict[ListName, int]:
-        """How many members each has in the store; none is told while it is away."""
+        """How many members each has in the store; none is told while it is away, or hangs."""
         try:
-            return await sizes(self._store, names)
+            async with asyncio.timeout(_SIZES_SECONDS):
+                return await sizes(self._store, names)
         except STORE_ERRORS:
             return {}
 

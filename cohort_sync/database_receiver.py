@@ -49,6 +49,7 @@ _LONGEST_TOLERANCE = 2 * 86400  # seconds: the ordering window is twice that
 _TEND_SECONDS = 60.0
 _PROJECTED_SECONDS = 2.0  # for which an answer waits
 _LOOK_SECONDS = 0.02
+_READINESS_SECONDS = 1.0  # for the store, in an answer about readiness
 
 
 class DatabaseReceiver:
@@ -125,11 +126,7 @@ class DatabaseReceiver:
         return await self._project(accepted)
 
     async def reasons_for_concern(self) -> list[str]:
-        try:
-            found = await dangers(self.store, journal=True)
-        except STORE_ERRORS:
-            found = []  # the projection says it
-        return [*found, *self._own_reasons(), *self.projector.status().reasons()]
+        return [*await self._dangers(), *self._own_reasons(), *self.projector.status().reasons()]
 
     async def write_checkpoint(self) -> int:
         raise NotFoundError("the database is its own checkpoint (WRITE_SIDE=database)", reason="no_checkpoints")
@@ -195,6 +192,16 @@ class DatabaseReceiver:
             await self.administration.finish_erasures()
             await self._connections.show()
             await asyncio.sleep(_TEND_SECONDS)
+
+    async def _dangers(self) -> list[str]:
+        """Whoever asks for readiness waits for no store; that it is away, or hangs, the projection says."""
+        if self.projector.status().away is not None:
+            return []
+        try:
+            async with asyncio.timeout(_READINESS_SECONDS):
+                return await dangers(self.store, journal=True)
+        except STORE_ERRORS:  # `TimeoutError` is one
+            return []
 
     def _own_reasons(self) -> list[str]:
         found = failed_tasks()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -142,3 +143,15 @@ def test_a_new_list_is_found_by_its_alias_once_its_first_page_is_answered(servic
         aliases = store.hgetall(keys.REGISTRY_ALIASES)
         assert answer.headers.get("X-Projection") is None
         assert f"123456:{1000 + number}".encode() in aliases
+
+
+def test_readiness_and_lists_are_told_while_the_store_hangs(service: Service, store: redis.Redis) -> None:
+    assert service.heap.sync(["alice"]).status_code == 200
+    information: Any = store.info("server")
+    os.kill(information["process_id"], signal.SIGSTOP)
+    try:
+        assert service.heap.sync(["bob"]).headers["X-Projection"] == "behind"
+        until(lambda: "behind" in service.admin("GET", "/readyz").text, what="readiness to say it")
+        assert LIST in service.admin("GET", "/admin/api/v1/lists").text
+    finally:
+        os.kill(information["process_id"], signal.SIGCONT)
