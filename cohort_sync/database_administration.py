@@ -144,7 +144,7 @@ class DatabaseAdministration:
                 if rewritten.damaged:
                     log.error("erasure %d: %d lists hold damaged rows, which stay", number, len(rewritten.damaged))
                 if await self._cleansed(number):
-                    await self._database.write(partial(_finish_erasure, number=number))
+                    await self._database.write_from_reserve(partial(_finish_erasure, number=number))
                     done[number] = len(rewritten.lists)
             if done:
                 self._forget_persons()

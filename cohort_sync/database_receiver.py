@@ -188,8 +188,8 @@ class DatabaseReceiver:
         while True:
             for accepted in await self._facts.finish_quiet_snapshots():
                 await self._project(accepted)
+            await self.administration.finish_erasures()  # also where nothing else can be written
             await self._facts.forget()
-            await self.administration.finish_erasures()
             await self._connections.show()
             await asyncio.sleep(_TEND_SECONDS)
 

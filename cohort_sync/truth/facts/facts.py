@@ -197,7 +197,7 @@ class Facts:
             self._newest_erasure = (erased.number, max(erased.at, self._newest_erasure[1]))
             return erased
 
-        return await self._database.write(work)
+        return await self._database.write_from_reserve(work)
 
     # Connections
 
