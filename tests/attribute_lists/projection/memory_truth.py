@@ -58,6 +58,7 @@ class MemoryTruth:
         self.lists: dict[Name, _List] = {}
         self.aliases: dict[str, str] = {}
         self.number = 0
+        self.tokens: dict[int, bytes] = {}  # of the registry's changes
         self.erasures: list[bytes] = []
         self.slice = 300
         self.is_away = False
@@ -96,11 +97,11 @@ class MemoryTruth:
     def delete(self, name: Name = GOLD) -> Version:
         made = self._made(name)
         made.members, made.is_deleted = set(), True
-        self.number += 1
+        self._note_registry(name)
         return self._note(made, frozenset(), is_floor=True)
 
     def alias(self, alias: str, name: Name | None) -> int:
-        self.number += 1
+        self._note_registry((alias, str(name)))
         if name is None:
             del self.aliases[keys.qualified(ACCOUNT, alias)]
         else:
@@ -114,10 +115,15 @@ class MemoryTruth:
 
     def _made(self, name: Name) -> _List:
         if name not in self.lists or self.lists[name].is_deleted:
-            self.number += 1
+            self._note_registry(name)
         made = self.lists.setdefault(name, _List())
         made.is_deleted = False
         return made
+
+    def _note_registry(self, name: Name) -> None:
+        said = repr((self._salt, self.tokens.get(self.number), name))
+        self.number += 1
+        self.tokens[self.number] = hashlib.blake2b(said.encode(), digest_size=8).digest()
 
     def _note(self, made: _List, named: frozenset[bytes] | set[bytes], *, is_floor: bool = False) -> Version:
         before = made.version
@@ -131,7 +137,13 @@ class MemoryTruth:
 
     async def registry(self) -> RegistryState:
         self._check()
-        return RegistryState(self.database, self.number, list(self._there()), dict(self.aliases))
+        return RegistryState(
+            self.database, self.number, self.tokens.get(self.number, b""), list(self._there()), dict(self.aliases)
+        )
+
+    async def wrote_registry(self, version: Version) -> bool:
+        self._check()
+        return self.tokens.get(version.number, b"") == version.chain
 
     async def heads(self) -> Sequence[ListHead]:
         self._check()

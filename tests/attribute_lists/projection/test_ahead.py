@@ -224,3 +224,21 @@ async def test_lists_that_waited_for_the_registry_are_built_once_it_is_ours(clie
         assert projected.projector.status().registry_ahead is not None
         await client.flushall()
         await projected.settles()
+
+
+async def test_a_registry_of_another_history_stays_ahead_however_many_changes_follow(client: Redis) -> None:
+    newer, older = MemoryTruth(), MemoryTruth()
+    for truth in (newer, older):
+        truth.add(GOLD, "ada")
+    newer.alias("vwo:1", GOLD)
+    async with projecting(client, newer) as projected:
+        await projected.settles()
+    async with projecting(client, older) as projected:
+        older.add(SILVER, "bob")
+        projected.projector.wake(SILVER)
+        assert not await projected.projector.registry_caught_up(older.number, seconds=2)
+        older.alias("vwo:2", GOLD)
+        projected.projector.wake_registry()
+        assert not await projected.projector.registry_caught_up(older.number, seconds=2)
+        assert projected.projector.status().registry_ahead is not None
+    assert await client.hgetall(keys.REGISTRY_ALIASES) == {f"{ACCOUNT}:vwo:1".encode(): GOLD[1].encode()}
