@@ -75,8 +75,18 @@ class Found(NamedTuple):
 
     @property
     def has_lost_set(self) -> bool:
-        """Whether the set is gone, or another type stands in its place."""
-        return self.members is None or (self.members == 0 and self.size != 0)
+        """Whether the set is gone, or most of it is, or another type stands in its place."""
+        if self.members is None:
+            return True
+        return self.members == 0 if self.size is None else is_lost(self.members, self.size)
+
+
+def is_lost(members: int, expected: int) -> bool:
+    """Whether so few are left that "not in" is the wrong answer more often than not.
+
+    A page may have put some into a set that was gone.
+    """
+    return 2 * members < expected
 
 
 def read_commands(about: str, members: str) -> bytes:

@@ -90,6 +90,7 @@ class ListProjection:
         # What is wrong beyond versions that the set lacks.
         self._suspects: set[bytes] = set()
         self._must_build = self._must_compare = self._must_close = False
+        self._is_lost = False  # most members are gone: until it is built, it answers for nobody
 
     @property
     def is_idle(self) -> bool:
@@ -281,8 +282,10 @@ class ListProjection:
         if is_news or self._must_close:
             step = await self.set.append(guard, shown, update, database, grown=grown)
             if not step.is_as_left and not self._is_after_failure:
-                log.warning("list %s:%s was changed by somebody else; it is compared", *self.name)
-                self._must_compare = True
+                what = "is lost for the most part; it is built" if step.is_lost else "was changed; it is compared"
+                log.warning("list %s:%s %s", *self.name, what)
+                self._is_lost = self._must_build = step.is_lost
+                self._must_compare = not step.is_lost
             self._done(step)
         self._suspects.difference_update(suspects)
         self._must_close = False
@@ -332,12 +335,13 @@ class ListProjection:
         """Where there is a set it is mended in place; one that is missing, or is void as a whole, is built anew."""
         database = self._surroundings.database
         if self._must_build or self._is_released or not found.members:
-            step = await self.set.build(guard, found, head, database, room=self._room_for_large)
+            is_lost = self._is_lost or found.has_lost_set
+            step = await self.set.build(guard, found, head, database, is_lost=is_lost, room=self._room_for_large)
             log.info("list %s:%s built: %d members", *self.name, step.size)
         else:
             step = await self.set.compare(guard, found, head, database)
             self._note_mended(step.added, step.removed)
-        self._must_build = self._must_compare = self._must_close = self._is_released = False
+        self._must_build = self._must_compare = self._must_close = self._is_released = self._is_lost = False
         self._done(step)
 
     async def _remove(self, guard: Guard, found: Found) -> None:

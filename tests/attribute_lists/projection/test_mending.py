@@ -101,6 +101,27 @@ async def test_a_set_that_is_there_is_mended_in_place(projected: Projected) -> N
     assert set(seen) <= {len(MANY)}
 
 
+async def test_a_set_that_came_back_in_part_answers_for_nobody_until_it_is_built(
+    client: Redis, truth: MemoryTruth
+) -> None:
+    """As where it was evicted and a page comes before a look: most answers from it would be wrong."""
+    truth.add(GOLD, *MANY)
+    answers: list[bytes | None] = []
+
+    async def look() -> None:
+        answers.append(await projected.store.hget(ABOUT, "active"))
+
+    async with projecting(client, truth, look_seconds=100) as projected:
+        await projected.settles()
+        await client.unlink(MEMBERS)
+        truth.before_slice = look
+        version = truth.add(GOLD, "new")
+        projected.projector.wake(GOLD)
+        assert await projected.projector.caught_up(GOLD, version, seconds=20)
+        await projected.settles()
+    assert answers[-1] is None
+
+
 async def test_a_stranger_who_keeps_the_size_is_found_by_the_scrub(client: Redis, truth: MemoryTruth) -> None:
     truth.add(GOLD, *MANY)
     truth.add(SILVER, "bob")
