@@ -161,10 +161,11 @@ class DatabaseReceiver:
         number = await self._truth.registry_number()
         return await self.projector.registry_caught_up(number, seconds=max(0.0, until - time.monotonic()))
 
-    async def _cleansed(self, erasure: int) -> bool:
-        """Whether no set in the store holds anybody who was erased up to that number, at once or soon."""
-        self.projector.wake_all()
-        until = time.monotonic() + _PROJECTED_SECONDS
+    async def _cleansed(self, erasure: int, seconds: float) -> bool:
+        """Whether no set in the store holds anybody who was erased up to that number, now or within so long."""
+        if seconds:
+            self.projector.wake_all()
+        until = time.monotonic() + seconds
         while self.projector.not_cleansed(erasure) and time.monotonic() < until:  # noqa: ASYNC110 - of all lists
             await asyncio.sleep(_LOOK_SECONDS)
         return not self.projector.not_cleansed(erasure)
