@@ -124,11 +124,11 @@ class RegistryProjection:
         async with self._lock:
             guard = await self._state.guard(keys.REGISTRY_ABOUT, keys.REGISTRY_REFUSED)
             look = _look_of(await guard.ask(_LOOK, 4))
-            self._looked_at = time.monotonic()
-            if look == self._expected:
-                return True
-            await self._project(guard)
-            return False
+            is_as_left = look == self._expected
+            if not is_as_left:
+                await self._project(guard)
+            self._looked_at = time.monotonic()  # not before it is known whose it is
+            return is_as_left
 
     async def check(self) -> None:
         """Compare all of it, also what a look does not see. Raises the store's errors."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attribute_lists import keys
+from attribute_lists.projection.registry_projection import RegistryProjection
+from attribute_lists.projection.store_state import StoreState
 from tests.attribute_lists.projection.conftest import Projected, projecting
 from tests.attribute_lists.projection.memory_truth import ACCOUNT, GOLD, MemoryTruth
 from tests.support.waiting import eventually
@@ -15,6 +17,7 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from attribute_lists.projection.truth import RegistryState
     from tests.attribute_lists.projection.memory_truth import Name
 
 SILVER = (ACCOUNT, "heap_silver")
@@ -242,3 +245,26 @@ async def test_a_registry_of_another_history_stays_ahead_however_many_changes_fo
         assert not await projected.projector.registry_caught_up(older.number, seconds=2)
         assert projected.projector.status().registry_ahead is not None
     assert await client.hgetall(keys.REGISTRY_ALIASES) == {f"{ACCOUNT}:vwo:1".encode(): GOLD[1].encode()}
+
+
+@pytest.mark.usefixtures("_others")
+async def test_nobody_takes_the_registry_for_ours_while_it_is_looked_at(client: Redis, truth: MemoryTruth) -> None:
+    begun, told = asyncio.Event(), asyncio.Event()
+    read = truth.registry
+
+    async def slow() -> RegistryState:
+        begun.set()
+        await told.wait()
+        return await read()
+
+    truth.registry = slow  # type: ignore[method-assign]
+    state = StoreState(client)
+    registry = RegistryProjection(state, truth, on_stray=lambda _: None)
+    looking = asyncio.create_task(registry.look())
+    await begun.wait()
+    asking = asyncio.create_task(registry.is_ours())
+    await asyncio.sleep(0)
+    told.set()
+    assert not await asking
+    await looking
+    await state.aclose()
