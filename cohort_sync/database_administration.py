@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_SIZES_SECONDS = 2.0
+_CLEANSED_SECONDS = 2.0  # for which an answer waits
+
 
 class DatabaseAdministration:
     """`project` is awaited with what was accepted before it is answered.
 
-    `cleansed`: whether no set in the store holds anybody who was erased up to a number. `forget_persons`: called when
-    an erasure is finished; nothing in memory may hold the ids any longer.
+    `cleansed`: whether no set in the store holds anybody who was erased up to a number, now or within so many seconds.
+    `forget_persons`: called when an erasure is finished; nothing in memory may hold the ids any longer.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class DatabaseAdministration:
         *,
         stale_after: float,
         project: Callable[[Accepted], Awaitable[bool]],
-        cleansed: Callable[[int], Awaitable[bool]],
+        cleansed: Callable[[int, float], Awaitable[bool]],
         forget_persons: Callable[[], None],
     ) -> None:
         self._database = database
@@ -59,6 +62,7 @@ class DatabaseAdministration:
         self._cleansed = cleansed
         self._forget_persons = forget_persons
         self._rewriting = asyncio.Lock()
+        self._rewritten: dict[int, int] = {}  # erasures that wait for the store alone, and how many lists named each
         self._log_may_name_persons = True  # the last process may have ended before it was truncated
 
     @property
@@ -122,39 +126,50 @@ class DatabaseAdministration:
         if not raw:
             raise BadRequestError("id: the person's id as Heap sends it, not empty", reason="bad_shape")
         erasure = await self._facts.erase(raw, actor=actor)
-        done = await self.finish_erasures()
-        outstanding = [] if erasure.number in done else ["store"]
-        receipt = {"erasure": str(erasure.number), "at": erasure.at, "lists": done.get(erasure.number, 0)}
+        lists = await self.finish_erasures()
+        outstanding = ["store"] if erasure.number in self._rewritten else []
+        receipt = {"erasure": str(erasure.number), "at": erasure.at, "lists": lists.get(erasure.number, 0)}
         return receipt | {"outstanding": outstanding, "run_too": RUN_TOO}
 
     async def finish_erasures(self) -> dict[int, int]:
-        """Take the persons whose erasure was accepted out of what is kept; how many lists named each who is out.
+        """Take the persons whose erasure was accepted out of what is kept; how many lists named each.
 
-        As long as a set in the store may hold one, the id stays: it says whom to look for.
+        As long as a set in the store may hold one, the id stays: it says whom to look for. However many these are, each
+        is searched for once and the store is waited for once.
 
         What was broken off, by a crash or a full disk, is begun again; so is what the write-ahead log still holds,
         because somebody was reading it.
         """
-        done = {}
         async with self._rewriting:
-            for number, person, at in await self._database.read(_pending_erasures):
-                rewritten = await erase_from_lists(self._database, person, at)
-                if rewritten.damaged:
-                    log.error("erasure %d: %d lists hold damaged rows, which stay", number, len(rewritten.damaged))
-                if await self._cleansed(number):
-                    await self._database.write(partial(_finish_erasure, number=number))
-                    done[number] = len(rewritten.lists)
+            pending = await self._database.read(_pending_erasures)
+            for number, person, at in pending:
+                if number not in self._rewritten:
+                    self._rewritten[number] = await self._rewrite(number, person, at)
+            lists = dict(self._rewritten)
+            if pending:
+                await self._cleansed(max(lists), _CLEANSED_SECONDS)
+            done = [number for number in lists if await self._cleansed(number, 0.0)]
+            for number in done:
+                await self._database.write_from_reserve(partial(_finish_erasure, number=number))
+                del self._rewritten[number]
             if done:
                 self._forget_persons()
                 self._log_may_name_persons = True
             if self._log_may_name_persons:
                 self._log_may_name_persons = not await self._database.truncate_log()
-        return done
+        return lists
+
+    async def _rewrite(self, number: int, person: bytes, at: int) -> int:
+        rewritten = await erase_from_lists(self._database, person, at)
+        if rewritten.damaged:
+            log.error("erasure %d: %d lists hold damaged rows, which stay", number, len(rewritten.damaged))
+        return len(rewritten.lists)
 
     async def _sizes(self, names: Sequence[ListName]) -> dict[ListName, int]:
-        """How many members each has in the store; none is told while it is away."""
+        """How many members each has in the store; none is told while it is away, or hangs."""
         try:
-            return await sizes(self._store, names)
+            async with asyncio.timeout(_SIZES_SECONDS):
+                return await sizes(self._store, names)
         except STORE_ERRORS:
             return {}
 

@@ -12,7 +12,7 @@ from foundation.store_trouble import explain
 from published.connections import BY_ID_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cohort_sync.oauth import Authorization
     from cohort_sync.truth.facts import Facts
@@ -24,11 +24,15 @@ _ACTOR = "connection"
 
 
 class DatabaseConnections:
-    """The table of connections. Methods raise what `Facts` raises; the store may be away."""
+    """The table of connections. Methods raise what `Facts` raises; the store may be away.
 
-    def __init__(self, facts: Facts, store: Store) -> None:
+    `is_ours`: whether the store is this installation's, and not one whose accounts another has connected.
+    """
+
+    def __init__(self, facts: Facts, store: Store, *, is_ours: Callable[[], Awaitable[bool]]) -> None:
         self._facts = facts
         self._store = store
+        self._is_ours = is_ours
 
     async def connect(self, account: str, authorization: Authorization) -> dict[str, Any]:
         """Connect `account`. Raises `ConflictError` when the account has another environment, or this another one."""
@@ -70,9 +74,14 @@ class DatabaseConnections:
         return account
 
     async def show(self) -> None:
-        """Let gateways see which accounts are connected. While the store is away, `show` has to be called again."""
+        """Let gateways see which accounts are connected.
+
+        While the store is away, or another installation's, `show` has to be called again.
+        """
         wanted: dict[Any, Any] = {found.id_token_tag.hex(): found.account for found in await self._facts.connections()}
         try:
+            if not await self._is_ours():
+                return
             shown: dict[bytes, bytes] = await self._store.execute_command("HGETALL", BY_ID_TOKEN)
             if {tag.decode(): account.decode() for tag, account in shown.items()} == wanted:
                 return

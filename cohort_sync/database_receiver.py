@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attribute_lists.bodies import Names
 from attribute_lists.names import is_account
+from attribute_lists.projection.guard import UnguardedError, VersionConflictError
 from attribute_lists.projection.projector import Projector
 from cohort_sync.connect_flow import ConnectFlow
 from cohort_sync.database_administration import DatabaseAdministration
@@ -26,7 +27,7 @@ from cohort_sync.truth.facts import Drain, Page, Rules, Segment, open_facts
 from cohort_sync.truth.folding.folder import Folder
 from cohort_sync.truth.state import DatabaseTruth
 from foundation.background import failed_tasks, keep_running
-from foundation.errors import ConfigurationError, NotFoundError
+from foundation.errors import ConfigurationError, NotFoundError, UnavailableError
 from foundation.store import STORE_ERRORS, connect
 from foundation.tasks import Tasks, end
 
@@ -48,6 +49,7 @@ _LONGEST_TOLERANCE = 2 * 86400  # seconds: the ordering window is twice that
 _TEND_SECONDS = 60.0
 _PROJECTED_SECONDS = 2.0  # for which an answer waits
 _LOOK_SECONDS = 0.02
+_READINESS_SECONDS = 1.0  # for the store, in an answer about readiness
 
 
 class DatabaseReceiver:
@@ -70,13 +72,14 @@ class DatabaseReceiver:
         self.admin_token = settings.administration_token()
         self.clock_is_doubtful = False
         self._database = database
+        self._truth = truth
         self._facts = facts
         self.projector = Projector(
             store, truth, on_ahead=self._note_ahead, ahead=ahead, other_reasons=self._own_reasons
         )
         self._notes = Tasks(lambda error: log.error("a store that is ahead is not remembered: %s", error))
         self._folder = Folder(database)
-        self._connections = DatabaseConnections(facts, store)
+        self._connections = DatabaseConnections(facts, store, is_ours=self._store_is_ours)
         self.administration = DatabaseAdministration(
             database,
             facts,
@@ -123,11 +126,7 @@ class DatabaseReceiver:
         return await self._project(accepted)
 
     async def reasons_for_concern(self) -> list[str]:
-        try:
-            found = await dangers(self.store, journal=True)
-        except STORE_ERRORS:
-            found = []  # the projection says it
-        return [*found, *self._own_reasons(), *self.projector.status().reasons()]
+        return [*await self._dangers(), *self._own_reasons(), *self.projector.status().reasons()]
 
     async def write_checkpoint(self) -> int:
         raise NotFoundError("the database is its own checkpoint (WRITE_SIDE=database)", reason="no_checkpoints")
@@ -153,15 +152,30 @@ class DatabaseReceiver:
             self.projector.wake_registry()
         if not accepted.is_known:
             self.projector.wake(name)
-        return await self.projector.caught_up(name, accepted.version, seconds=_PROJECTED_SECONDS)
-
-    async def _cleansed(self, erasure: int) -> bool:
-        """Whether no set in the store holds anybody who was erased up to that number, at once or soon."""
-        self.projector.wake_all()
         until = time.monotonic() + _PROJECTED_SECONDS
+        if not await self.projector.caught_up(name, accepted.version, seconds=_PROJECTED_SECONDS):
+            return False
+        if not accepted.registry:
+            return True
+        # Who asks by an alias must find it, too.
+        number = await self._truth.registry_number()
+        return await self.projector.registry_caught_up(number, seconds=max(0.0, until - time.monotonic()))
+
+    async def _cleansed(self, erasure: int, seconds: float) -> bool:
+        """Whether no set in the store holds anybody who was erased up to that number, now or within so long."""
+        if seconds:
+            self.projector.wake_all()
+        until = time.monotonic() + seconds
         while self.projector.not_cleansed(erasure) and time.monotonic() < until:  # noqa: ASYNC110 - of all lists
             await asyncio.sleep(_LOOK_SECONDS)
         return not self.projector.not_cleansed(erasure)
+
+    async def _store_is_ours(self) -> bool:
+        """Whether nobody else's registry is in the store, as far as that can be told now."""
+        try:
+            return await self.projector.registry_is_ours()
+        except (VersionConflictError, UnguardedError, UnavailableError):
+            return False
 
     def _note_ahead(self, name: ListName, version: str) -> None:
         log.error(
@@ -175,10 +189,20 @@ class DatabaseReceiver:
         while True:
             for accepted in await self._facts.finish_quiet_snapshots():
                 await self._project(accepted)
+            await self.administration.finish_erasures()  # also where nothing else can be written
             await self._facts.forget()
-            await self.administration.finish_erasures()
             await self._connections.show()
             await asyncio.sleep(_TEND_SECONDS)
+
+    async def _dangers(self) -> list[str]:
+        """Whoever asks for readiness waits for no store; that it is away, or hangs, the projection says."""
+        if self.projector.status().away is not None:
+            return []
+        try:
+            async with asyncio.timeout(_READINESS_SECONDS):
+                return await dangers(self.store, journal=True)
+        except STORE_ERRORS:  # `TimeoutError` is one
+            return []
 
     def _own_reasons(self) -> list[str]:
         found = failed_tasks()

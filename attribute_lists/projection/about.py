@@ -35,11 +35,17 @@ class Shown(NamedTuple):
         """The version, where `database` may have written it."""
         return parse_version(self.version) if self.database == database else None
 
+    @property
+    def erasure_number(self) -> int:
+        """The number of the erasure up to which the set is cleansed; 0 where it says none."""
+        return int(self.erasure) if self.erasure.isdigit() else 0
+
     def text(self) -> str:
         """For people."""
         if self.is_nothing:
             return "no version"
-        return f"{self.version.decode(errors='replace')} of database {self.database.decode(errors='replace')}"
+        words = f"{self.version.decode(errors='replace')} of database {self.database.decode(errors='replace')}"
+        return f"{words}, cleansed up to erasure {self.erasure_number}" if self.erasure_number else words
 
 
 class Beside(NamedTuple):
@@ -69,8 +75,18 @@ class Found(NamedTuple):
 
     @property
     def has_lost_set(self) -> bool:
-        """Whether the set is gone, or another type stands in its place."""
-        return self.members is None or (self.members == 0 and self.size != 0)
+        """Whether the set is gone, or most of it is, or another type stands in its place."""
+        if self.members is None:
+            return True
+        return self.members == 0 if self.size is None else is_lost(self.members, self.size)
+
+
+def is_lost(members: int, expected: int) -> bool:
+    """Whether so few are left that "not in" is the wrong answer more often than not.
+
+    A page may have put some into a set that was gone.
+    """
+    return 2 * members < expected
 
 
 def read_commands(about: str, members: str) -> bytes:

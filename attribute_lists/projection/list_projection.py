@@ -40,6 +40,10 @@ class Surroundings(Protocol):
     @property
     def database(self) -> bytes: ...
 
+    @property
+    def registry_seems_ours(self) -> bool:
+        """Whether the last look found that this database wrote the store's registry."""
+
     async def registry_is_ours(self) -> bool:
         """Whether this database wrote the store's registry, as of a moment ago; written first where it was lost."""
 
@@ -55,7 +59,7 @@ class ListProjection:
     attempt. `behind_since`: `time.monotonic`, None where nothing is missing. `ahead`: the version found that this
     database never wrote. `is_held`: it waits for an operator. `is_mending`: it is compared or built, or waits for its
     turn; `is_being_built`: so large that nobody should wait. `is_doubtful`: the next to be scrubbed. `mended`: members
-    set right that nobody had named.
+    set right that nobody had named. `unreadable`: why the truth could not say what is to be in it, at the last attempt.
     """
 
     def __init__(self, state: StoreState, truth: Truth, surroundings: Surroundings, name: tuple[str, str]) -> None:
@@ -70,6 +74,7 @@ class ListProjection:
         self.is_mending = self.is_being_built = False
         self.is_doubtful = False
         self.mended = 0
+        self.unreadable: UnavailableError | None = None
         self.task: asyncio.Task[None] | None = None
         self._state = state
         self._truth = truth
@@ -85,6 +90,7 @@ class ListProjection:
         # What is wrong beyond versions that the set lacks.
         self._suspects: set[bytes] = set()
         self._must_build = self._must_compare = self._must_close = False
+        self._is_lost = False  # most members are gone: until it is built, it answers for nobody
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +149,11 @@ class ListProjection:
 
     def looked(self, found: Found) -> None:
         """What a look found while nothing was going on."""
-        if self.ahead is not None or self.is_held:
+        if self.ahead is not None:
+            return
+        if self.is_held:
+            if self._surroundings.registry_seems_ours:  # it is by now: it was lost, say
+                self.wake()
             return
         expected = self.head or self._newest
         if expected is None or found.shown != shows.shown(self._surroundings.database, expected):
@@ -181,6 +191,7 @@ class ListProjection:
             else:
                 pauses = Pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
                 self._is_after_failure = False
+                self.unreadable = None
                 if not self.is_held:
                     self.behind_since = time.monotonic() if self._is_dirty else None
             finally:
@@ -189,6 +200,8 @@ class ListProjection:
     def _failed(self, error: Exception) -> None:
         self._is_dirty = self._is_after_failure = self.is_doubtful = True
         self._shown = None
+        if isinstance(error, UnavailableError):
+            self.unreadable = error
         if isinstance(error, UnguardedError):
             log.warning("list %s:%s was changed without a guard; it is compared", *self.name)
             self._must_compare = True
@@ -240,9 +253,9 @@ class ListProjection:
             self._shown = found.shown
         shown = self._shown
         since = shown.version_of(self._surroundings.database)
-        erasure = int(shown.erasure) if shown.erasure.isdigit() else 0
+        erasure = shown.erasure_number
         update = None if since is None else await self._truth.update(*self.name, since, erasure)
-        if update is None:
+        if update is None or erasure > update.head.erasure:
             await self._not_ours(guard, shown)
             return None
         self._must_build |= not update.is_whole
@@ -269,22 +282,33 @@ class ListProjection:
         if is_news or self._must_close:
             step = await self.set.append(guard, shown, update, database, grown=grown)
             if not step.is_as_left and not self._is_after_failure:
-                log.warning("list %s:%s was changed by somebody else; it is compared", *self.name)
-                self._must_compare = True
+                what = "is lost for the most part; it is built" if step.is_lost else "was changed; it is compared"
+                log.warning("list %s:%s %s", *self.name, what)
+                self._is_lost = self._must_build = step.is_lost
+                self._must_compare = not step.is_lost
             self._done(step)
         self._suspects.difference_update(suspects)
         self._must_close = False
         self._is_now(update.head)
 
     async def _not_ours(self, guard: Guard, shown: Shown) -> None:
-        """The set shows a version that the truth can't tell anything of: the list was deleted, or it is ahead."""
+        """The set shows what the truth can't tell anything of: the list was deleted, or it is ahead.
+
+        Ahead is also a set that was cleansed of persons whose erasure this database never heard of: it would bring
+        them back.
+        """
         found = await self.set.read(guard)
         if found.shown != shown:
             raise VersionConflictError
         version = shown.version_of(self._surroundings.database)
-        if await self._truth.head(*self.name) is None:
+        head = await self._truth.head(*self.name)
+        if head is None:
             await self._remove(guard, found)
-        elif version is not None and await self._truth.wrote(*self.name, version):
+        elif (
+            version is not None
+            and shown.erasure_number <= head.erasure
+            and await self._truth.wrote(*self.name, version)
+        ):
             raise StaleHeadError  # it was deleted a moment ago, and is made again
         else:
             await self._append_beside(guard, found)
@@ -311,12 +335,13 @@ class ListProjection:
         """Where there is a set it is mended in place; one that is missing, or is void as a whole, is built anew."""
         database = self._surroundings.database
         if self._must_build or self._is_released or not found.members:
-            step = await self.set.build(guard, found, head, database, room=self._room_for_large)
+            is_lost = self._is_lost or found.has_lost_set
+            step = await self.set.build(guard, found, head, database, is_lost=is_lost, room=self._room_for_large)
             log.info("list %s:%s built: %d members", *self.name, step.size)
         else:
             step = await self.set.compare(guard, found, head, database)
             self._note_mended(step.added, step.removed)
-        self._must_build = self._must_compare = self._must_close = self._is_released = False
+        self._must_build = self._must_compare = self._must_close = self._is_released = self._is_lost = False
         self._done(step)
 
     async def _remove(self, guard: Guard, found: Found) -> None:

@@ -31,7 +31,16 @@ class Step(NamedTuple):
     size: int
     added: int = 0
     removed: int = 0
-    is_as_left: bool = True  # before, it had the size that it showed
+    expected: int | None = None  # the size that it should have by what it showed before; None where that is not known
+
+    @property
+    def is_as_left(self) -> bool:
+        """Whether it had the size that it showed."""
+        return self.size == self.expected
+
+    @property
+    def is_lost(self) -> bool:
+        return self.expected is not None and shows.is_lost(self.size, self.expected)
 
 
 class ListSet:
@@ -61,8 +70,8 @@ class ListSet:
             last.append(pack("UNLINK", *self._staging_of(shown)))
         filled = await guard.fill(shown, self.members, update.add, update.remove, *last)
         size, before = filled.replies[0]
-        is_as_left = before is not None and int(before) + grown + filled.growth == size
-        return Step(update.head, size, filled.added, filled.removed, is_as_left)
+        expected = None if before is None else int(before) + grown + filled.growth
+        return Step(update.head, size, filled.added, filled.removed, expected)
 
     async def append_beside(
         self, guard: Guard, shown: Shown, add: Sequence[bytes], remove: Sequence[bytes], beside: bytes
@@ -95,9 +104,13 @@ class ListSet:
         head: ListHead,
         database: bytes,
         *,
+        is_lost: bool,
         room: Callable[[], contextlib.AbstractAsyncContextManager[None]],
     ) -> Step:
-        """Build the set anew: a small one in one step, others beside the live one, when there is `room` for it."""
+        """Build the set anew: a small one in one step, others beside the live one, when there is `room` for it.
+
+        `is_lost`: what is there answers for nobody meanwhile.
+        """
         await self._drop_broken_about(guard, found)
         async with contextlib.aclosing(self._truth.members(head)) as stream:
             first: list[bytes] = []
@@ -105,7 +118,7 @@ class ListSet:
                 first += part
                 if len(first) > SLICE:
                     async with room():
-                        return await self._build_beside(guard, found, head, database, first, stream)
+                        return await self._build_beside(guard, found, head, database, first, stream, is_lost=is_lost)
         shown = found.shown
         commands = [pack("UNLINK", self.members, *self._staging_of(shown))]
         if first:
@@ -127,10 +140,12 @@ class ListSet:
         database: bytes,
         first: list[bytes],
         stream: AsyncGenerator[Sequence[bytes], None],
+        *,
+        is_lost: bool,
     ) -> Step:
         token = secrets.token_hex(8).encode()
         begin = [pack("HSET", self.about, "staging", token)]
-        if found.has_lost_set:
+        if is_lost:
             begin.append(pack("HDEL", self.about, "active"))  # it is lost, and an answer of "not in" would be wrong
         if found.shown.staging:
             begin.append(pack("UNLINK", *self._staging_of(found.shown)))

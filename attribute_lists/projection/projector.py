@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _READ_AGAIN_SECONDS = 60.0  # after which a commit that nobody told of is found
 _DATABASE_SECONDS = 0.5  # between attempts to read it
+_MOST_SAID = 10  # lists that readiness says the trouble of
 _BEHIND_SECONDS = 2.0  # from which on it is more than a page on its way
 
 
@@ -42,6 +43,7 @@ class ProjectionStatus:
 
     `ahead`: versions found that this database never wrote, by list; `registry_ahead`: the same of the store as a whole.
     `mending`: lists that are compared or built anew. `mended`: members set right so far that nobody had named.
+    `unreadable`: why the truth can't tell what is to be in them, by list.
     """
 
     away: str | None
@@ -52,6 +54,7 @@ class ProjectionStatus:
     registry_ahead: str | None
     mending: Sequence[ListName]
     mended: int
+    unreadable: Mapping[ListName, UnavailableError]
 
     @property
     def is_ahead(self) -> bool:
@@ -73,6 +76,10 @@ class ProjectionStatus:
             found.append(f"rebuilding: {len(self.mending)} lists")
         if late:
             found.append(f"behind: {len(late)} lists, for {max(late):.0f} s")
+        troubles = sorted({f"{error.reason}: {error}" for error in self.unreadable.values()})
+        found += troubles[:_MOST_SAID]
+        if len(troubles) > _MOST_SAID:
+            found.append(f"unreadable: {len(self.unreadable)} lists")
         return found
 
 
@@ -188,6 +195,7 @@ class Projector:
             registry_ahead=self._registry.ahead,
             mending=[one.name for one in lists if one.is_mending],
             mended=self._mended_before + sum(one.mended for one in lists),
+            unreadable={one.name: one.unreadable for one in lists if one.unreadable is not None},
         )
 
     # What its parts ask and tell.
@@ -242,6 +250,10 @@ class Projector:
     def _alive(self) -> list[asyncio.Task[None]]:
         tasks = [self._registry.task, *(projected.task for projected in self._lists.values())]
         return [task for task in tasks if task is not None and not task.done()]
+
+    @property
+    def registry_seems_ours(self) -> bool:
+        return self._registry.ahead is None
 
     async def registry_is_ours(self) -> bool:
         return await self._registry.is_ours()

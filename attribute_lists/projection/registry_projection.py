@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import RedisError
 
 from attribute_lists import keys
-from attribute_lists.projection.about import Shown, is_wrong_type
+from attribute_lists.projection.about import Shown, is_wrong_type, version_text
 from attribute_lists.projection.guard import SLICE, Guard, UnguardedError, VersionConflictError
+from attribute_lists.projection.truth import NOTHING, Version
 from foundation.errors import UnavailableError
 from foundation.pauses import Pauses
 from foundation.store import STORE_ERRORS
@@ -123,11 +124,11 @@ class RegistryProjection:
         async with self._lock:
             guard = await self._state.guard(keys.REGISTRY_ABOUT, keys.REGISTRY_REFUSED)
             look = _look_of(await guard.ask(_LOOK, 4))
-            self._looked_at = time.monotonic()
-            if look == self._expected:
-                return True
-            await self._project(guard)
-            return False
+            is_as_left = look == self._expected
+            if not is_as_left:
+                await self._project(guard)
+            self._looked_at = time.monotonic()  # not before it is known whose it is
+            return is_as_left
 
     async def check(self) -> None:
         """Compare all of it, also what a look does not see. Raises the store's errors."""
@@ -153,7 +154,7 @@ class RegistryProjection:
         self._expected = None
         state = await self._truth.registry()
         content = await self._read(guard)
-        ahead = None if self._is_released else _ahead(content, state, was_ours=self.number >= 0)
+        ahead = None if self._is_released else await self._ahead(content, state)
         if ahead is not None:
             if self.ahead != ahead:
                 log.error("the store is ahead: its registry is %s; nothing is built or deleted in it", ahead)
@@ -167,6 +168,20 @@ class RegistryProjection:
             self.number = state.number
             self._changed.notify_all()
 
+    async def _ahead(self, content: _Content, state: RegistryState) -> str | None:
+        """What stands in the store that this database never wrote; None where it may write there."""
+        shown, database = content.shown, state.database.encode()
+        if not shown.is_nothing:
+            version = shown.version_of(database)
+            is_ours = version is not None and (version == NOTHING or await self._truth.wrote_registry(version))
+            return None if is_ours else shown.text()
+        if content.identity is not None:
+            return None if content.identity == database else f"of store {content.identity.decode(errors='replace')}"
+        if self.number >= 0:  # it was ours a moment ago, and has lost its name
+            return None
+        others = content.lists - {keys.qualified(*name).encode() for name in state.lists}
+        return f"of nobody, with {len(others)} lists that this database does not have" if others else None
+
     async def _write(self, guard: Guard, content: _Content, state: RegistryState) -> None:
         lists = {keys.qualified(*name).encode() for name in state.lists}
         aliases = {alias.encode(): list_id.encode() for alias, list_id in state.aliases.items()}
@@ -175,8 +190,9 @@ class RegistryProjection:
         for alias, list_id in content.aliases.items():
             if alias.partition(b":")[0] + b":" + list_id in strays:
                 aliases.setdefault(alias, list_id)
-        shown, database, number = content.shown, state.database.encode(), str(state.number).encode()
-        wanted = Shown(database, number)
+        shown, database = content.shown, state.database.encode()
+        version = version_text(Version(state.number, state.token))
+        wanted = Shown(database, version)
         changes = [pack("UNLINK", key) for key in content.broken]
         changes += _in_slices("SADD", keys.REGISTRY_LISTS, lists - content.lists)
         changes += _in_slices("SREM", keys.REGISTRY_LISTS, content.lists - lists)
@@ -187,19 +203,21 @@ class RegistryProjection:
                 await guard.ask(pack("UNLINK", keys.REGISTRY_ABOUT), 1)
             if changes and shown.is_nothing:
                 # First of all whose it is: this may be all that is written, and a list be deleted meanwhile.
-                begun = Shown(database, b"0")
-                await guard.change(shown, pack("HSET", keys.REGISTRY_ABOUT, "database", database, "version", "0"))
+                begun = Shown(database, version_text(NOTHING))
+                await guard.change(
+                    shown, pack("HSET", keys.REGISTRY_ABOUT, "database", database, "version", begun.version)
+                )
                 shown = begun
             for change in changes:
                 await guard.change(shown, change, weight=SLICE)
             await guard.change(
                 shown,
-                pack("HSET", keys.REGISTRY_ABOUT, "database", database, "version", number),
+                pack("HSET", keys.REGISTRY_ABOUT, "database", database, "version", version),
                 pack("HDEL", keys.REGISTRY_ABOUT, "erasure", "staging"),
                 pack("SET", keys.REGISTRY_IDENTITY, database),
                 pack("PUBLISH", keys.CHANGES, "lists"),
             )
-        self._expected = _Look(database, database, number, len(lists), len(aliases))
+        self._expected = _Look(database, database, version, len(lists), len(aliases))
 
     async def _strays(self, names: Iterable[bytes]) -> set[bytes]:
         """Those of `names` that there still is a set or a description of."""
@@ -236,24 +254,6 @@ class RegistryProjection:
             {} if keys.REGISTRY_ALIASES in broken else aliases,
             broken,
         )
-
-
-def _ahead(content: _Content, state: RegistryState, *, was_ours: bool) -> str | None:
-    """What stands in the store that this database never wrote; None where it may write there.
-
-    `was_ours`: a moment ago, so that one which lost its name is still ours.
-    """
-    shown, database = content.shown, state.database.encode()
-    if not shown.is_nothing:
-        number = int(shown.version) if shown.version.isdigit() else None
-        is_ours = shown.database == database and number is not None and number <= state.number
-        return None if is_ours else shown.text()
-    if content.identity is not None:
-        return None if content.identity == database else f"of store {content.identity.decode(errors='replace')}"
-    if was_ours:
-        return None
-    others = content.lists - {keys.qualified(*name).encode() for name in state.lists}
-    return f"of nobody, with {len(others)} lists that this database does not have" if others else None
 
 
 def _look_of(replies: Sequence[Any]) -> _Look:

@@ -68,7 +68,7 @@ class Scrubber:
                 await self._registry.check()
                 for projected in sorted(lists, key=_is_sure):
                     if projected.is_settled and projected.head is not None:
-                        await self._scrub(projected, projected.head)
+                        await self._scrub_readable(projected, projected.head)
                     await self._pause(_LIST_WORTH)
             except STORE_ERRORS as error:
                 self._state.failed(error)
@@ -76,6 +76,17 @@ class Scrubber:
                 log.info("the scrub pauses: %s", type(error).__name__)
             await asyncio.sleep(min(1.0, self._round_seconds))
             self.rounds += 1
+
+    async def _scrub_readable(self, projected: ListProjection, head: ListHead) -> None:
+        """One that the truth can't tell, since it is damaged, say, keeps no others from being scrubbed."""
+        try:
+            await self._scrub(projected, head)
+        except UnavailableError as error:
+            if projected.unreadable is None:
+                log.warning("list %s:%s can't be compared: %s", *projected.name, error)
+            projected.unreadable = error
+        else:
+            projected.unreadable = None
 
     async def _scrub(self, projected: ListProjection, head: ListHead) -> None:
         steps, projected.is_doubtful = projected.steps, False

@@ -55,12 +55,14 @@ class Update:
 class RegistryState:
     """What gateways need to know beside the lists themselves.
 
-    `database`: the database's id, which the store shows as its identity. `number` counts changes. `lists`: those not
-    deleted. `aliases`: by `keys.qualified(account, alias)`.
+    `database`: the database's id, which the store shows as its identity. `number` counts changes; `token`: of the
+    newest, so that two histories never look alike. `lists`: those not deleted. `aliases`: by
+    `keys.qualified(account, alias)`.
     """
 
     database: str
     number: int
+    token: bytes = b""
     lists: Sequence[tuple[str, str]] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,6 +75,9 @@ class Truth(Protocol):
     """All methods may raise `UnavailableError` where the database can't be read."""
 
     async def registry(self) -> RegistryState: ...
+
+    async def wrote_registry(self, version: Version) -> bool:
+        """Whether this database's registry ever was of that number, with that token."""
 
     async def heads(self) -> Sequence[ListHead]:
         """Every list that is not deleted, those with the fewest members first."""

@@ -54,11 +54,11 @@ _LARGEST = 1024 * 1024 * 1024
 
 
 class Database(Protocol):
-    """Who runs works: `read` over a snapshot, `write` in a transaction that is on the disk afterwards."""
+    """Who runs works: `read` over a snapshot, the other in a transaction that is on the disk afterwards."""
 
     async def read(self, work: Callable[[Connection], Result]) -> Result: ...
 
-    async def write(self, work: Callable[[Connection], Result], *, size: int = 0) -> Result: ...
+    async def write_from_reserve(self, work: Callable[[Connection], Result], *, size: int = 0) -> Result: ...
 
 
 class Found(NamedTuple):
@@ -92,7 +92,7 @@ async def erase_from_lists(database: Database, person: bytes, at: int) -> Rewrit
     while last is not None:
         found = await database.read(_search(find_partitions, person, at, last))
         for row, number in found.holding:
-            done.partitions += await database.write(_rewriting(rewrite_partition, row, number, person, at))
+            done.partitions += await database.write_from_reserve(_rewriting(rewrite_partition, row, number, person, at))
             done.lists.add(row)
         done.damaged |= found.damaged
         last = found.last
@@ -100,7 +100,7 @@ async def erase_from_lists(database: Database, person: bytes, at: int) -> Rewrit
     while last is not None:
         found = await database.read(_search(find_pages, person, at, last))
         for row, version in found.holding:
-            done.pages += await database.write(_rewriting(rewrite_page, row, version, person, at))
+            done.pages += await database.write_from_reserve(_rewriting(rewrite_page, row, version, person, at))
             done.lists.add(row)
         done.damaged |= found.damaged
         last = found.last

@@ -23,6 +23,8 @@ INSTALLATION = _table(
     key="only",
 )
 
+REGISTRY_CHANGES = _table("registry_changes", integers="number", blobs="token", key="number")
+
 LISTS = _table(
     "lists",
     integers="id is_active is_deleted deleted_place newest_place version created_at last_page_at tasks added removed "

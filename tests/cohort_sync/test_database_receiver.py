@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from attribute_lists import keys
+from published.connections import BY_ID_TOKEN
 from tests.cohort_sync.conftest import TOKEN, Service
 from tests.support.heap import SECRET, Heap
 from tests.support.processes import cohort_sync, run_program, start_program
@@ -117,3 +120,38 @@ def test_what_a_killed_receiver_acknowledged_is_there_when_it_starts_again(
     store.flushall()
     with cohort_sync(tmp_path, settings):
         until(lambda: store.scard(f"cg:{{123456:{LIST}}}:members") == 20, what="the list to be built again")
+
+
+def test_what_another_installation_has_in_the_store_is_left_alone(
+    tmp_path: Path, settings: dict[str, str], store: redis.Redis
+) -> None:
+    with cohort_sync(tmp_path, settings) as program:
+        assert Heap(program.address).sync(["alice"]).status_code == 200
+    store.hset(BY_ID_TOKEN, "tag", "654321")
+    (tmp_path / "others").mkdir()
+    with cohort_sync(tmp_path / "others", settings) as program:
+        service = Service(program, Heap(program.address), settings)
+        until(lambda: "store_ahead" in service.admin("GET", "/readyz").text, what="the store to be known as another's")
+        # What the upkeep, which begins with the receiver, asks the store is answered before this.
+        assert service.admin("POST", "/admin/api/v1/erase", json={"id": "nobody"}).status_code == 200
+    assert store.hgetall(BY_ID_TOKEN) == {b"tag": b"654321"}
+
+
+def test_a_new_list_is_found_by_its_alias_once_its_first_page_is_answered(service: Service, store: redis.Redis) -> None:
+    for number in range(200):
+        answer = service.heap.sync(["alice"], segment_id=1000 + number, name=f"New {number}")
+        aliases = store.hgetall(keys.REGISTRY_ALIASES)
+        assert answer.headers.get("X-Projection") is None
+        assert f"123456:{1000 + number}".encode() in aliases
+
+
+def test_readiness_and_lists_are_told_while_the_store_hangs(service: Service, store: redis.Redis) -> None:
+    assert service.heap.sync(["alice"]).status_code == 200
+    information: Any = store.info("server")
+    os.kill(information["process_id"], signal.SIGSTOP)
+    try:
+        assert service.heap.sync(["bob"]).headers["X-Projection"] == "behind"
+        until(lambda: "behind" in service.admin("GET", "/readyz").text, what="readiness to say it")
+        assert LIST in service.admin("GET", "/admin/api/v1/lists").text
+    finally:
+        os.kill(information["process_id"], signal.SIGCONT)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from cohort_sync.truth.database.connections import connect_reading, connect_writing
 from cohort_sync.truth.database.files import DatabaseFiles
 from cohort_sync.truth.database.reserve import RESERVE_BYTES, Reserve
-from cohort_sync.truth.database.troubles import LOST, trouble_of
+from cohort_sync.truth.database.troubles import FULL, LOST, full, trouble_of
 from cohort_sync.truth.database.writer import Writer, truncate_log
 from cohort_sync.truth.tables import INSTALLATION
 from foundation.errors import ConfigurationError, UnavailableError
@@ -51,6 +51,7 @@ class Database:
         self.installation = installation
         self._writer = writer
         self._reserve = reserve
+        self._is_reserve_given_up = False
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         for connection in readers:
             self._idle.put(connection)
@@ -62,6 +63,17 @@ class Database:
         What `work` raises undoes what it did. `size`: bytes of bodies that it writes, about. Raises `UnavailableError`
         with the reason where the disk or the database is at fault; later works try again, unless it is lost.
         """
+        if self._is_reserve_given_up and not await self.take_reserve():
+            raise full()  # the room is for what must go on
+        return await self._writer.write(work, size=size)
+
+    async def write_from_reserve(self, work: Callable[[Connection], Result], *, size: int = 0) -> Result:
+        """As `write`, for what must go on when the disk is full: the room that is held for that is given up for it."""
+        try:
+            return await self._writer.write(work, size=size)
+        except UnavailableError as error:
+            if error.reason != FULL or not await asyncio.to_thread(self.release_reserve):
+                raise
         return await self._writer.write(work, size=size)
 
     async def write_outside(self, work: Callable[[Connection], Result]) -> Result:
@@ -81,8 +93,9 @@ class Database:
 
     @property
     def trouble(self) -> UnavailableError | None:
-        """Why the last commit failed; None when it did not."""
-        return self._writer.trouble
+        """Why the last commit failed, or the next one will; None where nothing stands against it."""
+        trouble = self._writer.trouble
+        return full() if trouble is None and self._is_reserve_given_up else trouble
 
     @property
     def is_lost(self) -> bool:
@@ -98,12 +111,16 @@ class Database:
         await self._writer.write(_touch)
 
     def release_reserve(self) -> bool:
-        """Give up the room that is held for a full disk; whether there was any."""
-        return self._reserve.release()
+        """Give up the room that is held for a full disk; whether there was any. Then `write` fails until it is back."""
+        is_released = self._reserve.release()
+        self._is_reserve_given_up |= is_released
+        return is_released
 
     async def take_reserve(self) -> bool:
         """Hold that room again, once there is enough."""
-        return await asyncio.to_thread(self._reserve.take)
+        is_taken = await asyncio.to_thread(self._reserve.take)
+        self._is_reserve_given_up &= not is_taken
+        return is_taken
 
     async def aclose(self) -> None:
         await self._writer.aclose()

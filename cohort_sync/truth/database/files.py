@@ -1,7 +1,7 @@
-"""The database's files as their one writer left them: path, device, inode, size.
+"""The database's files as their one writer left them: path, device, inode, size, time of the last change.
 
-SQLite goes on saying ok when its file or its write-ahead log was removed, moved, cut or replaced beside it, and what it
-then acknowledges is nowhere. So both are looked at before and after each commit.
+SQLite goes on saying ok when its file or its write-ahead log was removed, moved, cut, replaced or written over beside
+it, and what it then acknowledges is nowhere. So both are looked at before and after each commit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ class _State(NamedTuple):
     device: int
     inode: int
     size: int
+    changed: int  # nanoseconds: a copy of the same size may have been written over it
 
 
 class DatabaseFiles:
@@ -45,7 +46,7 @@ class DatabaseFiles:
 
     def check_untouched(self) -> None:
         """Before a transaction: nobody else writes, so nothing may have changed."""
-        # The size of the index is its own affair.
+        # Size and content of the index are its own affair.
         if self._seen is None or self._look()[:2] != self._seen[:2]:
             raise self._lose()
 
@@ -79,4 +80,4 @@ class DatabaseFiles:
 
 def _state(path: str) -> _State:
     found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
-    return _State(found.st_dev, found.st_ino, found.st_size)
+    return _State(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

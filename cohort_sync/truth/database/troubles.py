@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOST = "database_lost"
+FULL = "disk_full"
 
 _REASONS = {
-    sqlite3.SQLITE_FULL: ("disk_full", "the disk is full: make room in DATA_DIR"),
+    sqlite3.SQLITE_FULL: (FULL, "the disk is full: make room in DATA_DIR"),
     sqlite3.SQLITE_READONLY: ("disk_read_only", "the database can't be written: make DATA_DIR writable"),
     sqlite3.SQLITE_IOERR: ("disk_error", "the disk fails: see the kernel's log"),
     sqlite3.SQLITE_CANTOPEN: ("disk_error", "the database can't be opened: see the permissions in DATA_DIR"),
@@ -50,16 +51,24 @@ def trouble_of(error: Exception, path: Path) -> UnavailableError | None:
     known = _REASONS.get(code & 0xFF)
     if known is None:
         return None
-    reason, words = known
-    return UnavailableError(f"{words}; send this again later", reason=reason)
+    return _told(*known)
+
+
+def full() -> UnavailableError:
+    return _told(*_REASONS[sqlite3.SQLITE_FULL])
 
 
 def lost() -> UnavailableError:
     return UnavailableError(
-        "the files of the database were removed, replaced or cut while they were in use; nothing more is accepted: "
+        "the files of the database were removed, replaced, cut or written over while they were in use; nothing more is "
+        "accepted: "
         "`cohort-sync backup` saves what the running receiver holds, then put the file in place and start again",
         reason=LOST,
     )
+
+
+def _told(reason: str, words: str) -> UnavailableError:
+    return UnavailableError(f"{words}; send this again later", reason=reason)
 
 
 def _cause_of_io_error(path: Path) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, select, update
 
 from attribute_lists.bodies import Names
+from cohort_sync.truth.database.prepared import Prepared
 from cohort_sync.truth.facts.log import audit
 from cohort_sync.truth.tables import ERASURES, INSTALLATION
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
+
+_NUMBER = Prepared(select(INSTALLATION.c.erasure))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,14 @@ def tag_of(person: bytes, key: bytes) -> bytes:
     return hashlib.blake2b(person, key=key, digest_size=16).digest()
 
 
-def newest_erasure(connection: Connection) -> tuple[int, int]:
-    """Number of the newest erasure and the latest place (ms) of all; zeros where there is none."""
-    number = connection.execute(select(INSTALLATION.c.erasure)).scalar_one()
-    return number, connection.execute(select(func.max(ERASURES.c.at))).scalar() or 0
+def latest_erasure(connection: Connection) -> int:
+    """The latest place (ms) of all; 0 where there is none."""
+    return connection.execute(select(func.max(ERASURES.c.at))).scalar() or 0
+
+
+def erasures_so_far(connection: Connection) -> int:
+    """The number of the newest erasure, one that was accepted a moment ago in the same commit included."""
+    return int(_NUMBER.run(connection, {}).fetchone()[0])
 
 
 def erased_since(connection: Connection, place: int) -> dict[bytes, int]:

@@ -69,7 +69,7 @@ class Facts:
         *,
         size_of: SizeOf,
         size_of_snapshot: SizeOf,
-        newest_erasure: tuple[int, int],
+        latest_erasure: int,
         accounts: dict[bytes, str],
     ) -> None:
         self.clock = clock
@@ -77,7 +77,7 @@ class Facts:
         self._rules = rules
         self._size_of = size_of
         self._size_of_snapshot = size_of_snapshot
-        self._newest_erasure = newest_erasure
+        self._latest_erasure = latest_erasure
         self._accounts = accounts
         self._tag_key = database.installation.tag_key
 
@@ -165,8 +165,7 @@ class Facts:
         if place is not None:
             self._check_place(place, "place")
         while True:
-            number, _ = self._newest_erasure
-            erased = await self._database.read(lambda connection: erasures.erased_since(connection, 0))
+            number, erased = await self._erased_since(0)
             bodies, latest = await asyncio.to_thread(self._packed_import, members, erased, include_erased)
             begin = partial(self._begin_import, number, self._of(account, name, actor), replace, place, latest)
             try:
@@ -193,11 +192,11 @@ class Facts:
         def work(connection: DatabaseConnection) -> Erasure:
             at = self.clock.place_of_erasure()
             erased = erasures.erase(connection, person, tag, at=at, actor=actor, now=self.clock.wall())
-            # Known to the pages behind it in this commit; one that fails leaves a page or two packed again for nothing.
-            self._newest_erasure = (erased.number, max(erased.at, self._newest_erasure[1]))
+            # Known to the pages behind it in this commit; one that fails has a few looked at for nothing.
+            self._latest_erasure = max(erased.at, self._latest_erasure)
             return erased
 
-        return await self._database.write(work)
+        return await self._database.write_from_reserve(work)
 
     # Connections
 
@@ -258,17 +257,17 @@ class Facts:
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             bound=self.clock.lower_bound(),
-            newest_erasure=self._newest_erasure,
+            latest_erasure=self._latest_erasure,
             is_active=self._rules.is_active,
             now=self.clock.wall(),
         )
 
     async def _packed(self, page: Page, place: int) -> PackedPage:
         """The page without those erased at `place` or later, in a thread where that takes a while."""
-        number, latest = self._newest_erasure
+        number: int | None = None
         erased: dict[bytes, int] = {}
-        if latest >= place:
-            erased = await self._database.read(lambda connection: erasures.erased_since(connection, place))
+        if self._latest_erasure >= place:
+            number, erased = await self._erased_since(place)
 
         def work() -> PackedPage:
             check_members(page.names.add)
@@ -278,6 +277,14 @@ class Facts:
 
         large = len(page.names.add) + len(page.names.remove) > _PACKED_AT_ONCE
         return await asyncio.to_thread(work) if large else work()
+
+    async def _erased_since(self, place: int) -> tuple[int, dict[bytes, int]]:
+        """Who is erased at `place` (ms) or later, and the number of the newest erasure that this knows of."""
+
+        def read(connection: DatabaseConnection) -> tuple[int, dict[bytes, int]]:
+            return erasures.erasures_so_far(connection), erasures.erased_since(connection, place)
+
+        return await self._database.read(read)
 
     def _packed_import(
         self, members: Sequence[bytes], erased: Mapping[bytes, int], include_erased: bool
@@ -303,7 +310,7 @@ class Facts:
         latest: int | None,
         connection: DatabaseConnection,
     ) -> tuple[int, int, int]:
-        if self._newest_erasure[0] != erasures_seen:
+        if erasures.erasures_so_far(connection) != erasures_seen:
             raise ErasedSinceError(0)
         bound = self.clock.lower_bound()
         if latest is not None:
@@ -379,17 +386,17 @@ async def open_facts(
 ) -> Facts:
     """The write path over `database`. `clock`: makes the clock from the newest place of a task in the database."""
 
-    def read(connection: DatabaseConnection) -> tuple[int, tuple[int, int], dict[bytes, str]]:
+    def read(connection: DatabaseConnection) -> tuple[int, int, dict[bytes, str]]:
         newest = max(0, connection.execute(select(func.max(LISTS.c.newest_place))).scalar() or 0)
-        return newest, erasures.newest_erasure(connection), accounts_by_tag(connection)
+        return newest, erasures.latest_erasure(connection), accounts_by_tag(connection)
 
-    newest, newest_erasure, accounts = await database.read(read)
+    newest, latest_erasure, accounts = await database.read(read)
     return Facts(
         database,
         clock(newest),
         rules or Rules(),
         size_of=size_of,
         size_of_snapshot=size_of_snapshot,
-        newest_erasure=newest_erasure,
+        latest_erasure=latest_erasure,
         accounts=accounts,
     )

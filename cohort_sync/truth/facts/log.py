@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, select, text, tuple_, update
 
 from attribute_lists.projection.truth import Version
 from cohort_sync.truth.database.prepared import Prepared
@@ -49,6 +50,9 @@ _UPDATE_LIST = Prepared(
     )
 )
 _CHANGE_REGISTRY = Prepared(update(INSTALLATION).values(registry=INSTALLATION.c.registry + 1))
+_NOTE_REGISTRY = Prepared(
+    text("INSERT INTO registry_changes (number, token) SELECT registry, :token FROM installation")
+)
 _INSERT_AUDIT = insert(AUDIT)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -181,6 +185,7 @@ def append(connection: Connection, row: ListRow, fact: Fact, *, now: int) -> Ver
 def change_registry(connection: Connection) -> None:
     """Lists, aliases or connections are others than before."""
     _CHANGE_REGISTRY.run(connection, {})
+    _NOTE_REGISTRY.run(connection, {"token": secrets.token_bytes(CHAIN_BYTES)})
 
 
 def forget_facts(connection: Connection, now: int) -> int:

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cohort_sync.truth.facts.erasures import erasures_so_far
 from cohort_sync.truth.facts.lists import list_of_segment, make_list, set_deleted
 from cohort_sync.truth.facts.log import Fact, append
 from cohort_sync.truth.facts.tasks import (
@@ -64,13 +65,14 @@ class Accepted:
 class PackedPage:
     """A page ready to be stored: its members packed, without the persons erased by then.
 
-    `erasures`: the number of the newest erasure that was looked at, `erased_from`: the place (ms) from which on.
+    `erasures`: the number of the newest erasure that was looked at, None: of none. `erased_from`: the place (ms) from
+    which on.
     """
 
     page: Page
     body: bytes
     body_digest: bytes
-    erasures: int
+    erasures: int | None
     erased_from: int
 
 
@@ -86,11 +88,11 @@ class ErasedSinceError(Exception):
 class Surroundings:
     """What the acceptance of one page depends on beside the database. Times are Unix milliseconds.
 
-    `bound`: the lower bound of the sender's clock. `newest_erasure`: number and place of it. `now` is only shown.
+    `bound`: the lower bound of the sender's clock. `latest_erasure`: no erasure is placed later. `now` is only shown.
     """
 
     bound: int
-    newest_erasure: tuple[int, int]
+    latest_erasure: int
     is_active: bool
     now: int
 
@@ -121,7 +123,7 @@ def accept_page(
         is_new_task = True
     else:
         at = min(run.at, place)
-        _check_erasures(packed, around, at)
+        _check_erasures(connection, packed, around, at)
         moved_from = run.at if at < run.at else None
         _join(connection, row, run, page, at, signed, others, around)
         is_new_task = False
@@ -290,7 +292,7 @@ def _begin(
     around: Surroundings,
     packed: PackedPage,
 ) -> Run:
-    _check_erasures(packed, around, at)
+    _check_erasures(connection, packed, around, at)
     name = page.task if page.task is not None else secrets.token_hex(16)
     number = 1 + max((run.run for run in family if run.name == name), default=-1)
     run = Run(
@@ -358,7 +360,8 @@ def _follow_place(connection: Connection, row: ListRow, at: int, *, moved: bool)
         set_deleted(connection, row, deleted=True)
 
 
-def _check_erasures(packed: PackedPage, around: Surroundings, at: int) -> None:
-    number, place = around.newest_erasure
-    if place >= at and (packed.erasures != number or packed.erased_from > at):
+def _check_erasures(connection: Connection, packed: PackedPage, around: Surroundings, at: int) -> None:
+    if around.latest_erasure < at:
+        return
+    if packed.erasures != erasures_so_far(connection) or packed.erased_from > at:
         raise ErasedSinceError(at)

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_REGISTRY = text("SELECT id, registry FROM installation")
+_REGISTRY = text(
+    "SELECT i.id, i.registry, c.token FROM installation AS i LEFT JOIN registry_changes AS c ON c.number = i.registry"
+)
+_REGISTRY_CHANGE = text("SELECT token FROM registry_changes WHERE number = :number")
 _NAMES = text("SELECT account, name FROM lists WHERE is_deleted = 0 ORDER BY account, name")
 _ALIASES = text(
     "SELECT a.account, a.alias, l.name FROM aliases AS a JOIN lists AS l ON l.id = a.list WHERE l.is_deleted = 0"
@@ -90,11 +93,23 @@ class DatabaseTruth:
             return RegistryState(
                 database=installation.id,
                 number=installation.registry,
+                token=installation.token or b"",
                 lists=[(found.account, found.name) for found in connection.execute(_NAMES)],
                 aliases={
                     keys.qualified(found.account, found.alias): found.name for found in connection.execute(_ALIASES)
                 },
             )
+
+        return await self._database.read(read)
+
+    async def registry_number(self) -> int:
+        """How often the registry has changed."""
+        return await self._database.read(lambda connection: int(connection.execute(_REGISTRY).one().registry))
+
+    async def wrote_registry(self, version: Version) -> bool:
+        def read(connection: Connection) -> bool:
+            token = connection.execute(_REGISTRY_CHANGE, {"number": version.number}).scalar_one_or_none()
+            return (token or b"") == version.chain
 
         return await self._database.read(read)
 

@@ -50,7 +50,7 @@ class MemoryTruth:
     """Changes are made by plain calls, and asked for as the projection does.
 
     `before_slice` is awaited before each slice of members: what happens meanwhile is the test's. `is_away`: the
-    database can't be read.
+    database can't be read. `damaged`: lists whose members can't be.
     """
 
     def __init__(self, database: str = "database-1", *, salt: str = "") -> None:
@@ -58,9 +58,11 @@ class MemoryTruth:
         self.lists: dict[Name, _List] = {}
         self.aliases: dict[str, str] = {}
         self.number = 0
+        self.tokens: dict[int, bytes] = {}  # of the registry's changes
         self.erasures: list[bytes] = []
         self.slice = 300
         self.is_away = False
+        self.damaged: set[Name] = set()
         self.before_slice: Callable[[], Awaitable[object]] | None = None
         self.asked = 0  # members, by `holds` and `members`
         self._salt = salt
@@ -95,11 +97,11 @@ class MemoryTruth:
     def delete(self, name: Name = GOLD) -> Version:
         made = self._made(name)
         made.members, made.is_deleted = set(), True
-        self.number += 1
+        self._note_registry(name)
         return self._note(made, frozenset(), is_floor=True)
 
     def alias(self, alias: str, name: Name | None) -> int:
-        self.number += 1
+        self._note_registry((alias, str(name)))
         if name is None:
             del self.aliases[keys.qualified(ACCOUNT, alias)]
         else:
@@ -113,10 +115,15 @@ class MemoryTruth:
 
     def _made(self, name: Name) -> _List:
         if name not in self.lists or self.lists[name].is_deleted:
-            self.number += 1
+            self._note_registry(name)
         made = self.lists.setdefault(name, _List())
         made.is_deleted = False
         return made
+
+    def _note_registry(self, name: Name) -> None:
+        said = repr((self._salt, self.tokens.get(self.number), name))
+        self.number += 1
+        self.tokens[self.number] = hashlib.blake2b(said.encode(), digest_size=8).digest()
 
     def _note(self, made: _List, named: frozenset[bytes] | set[bytes], *, is_floor: bool = False) -> Version:
         before = made.version
@@ -130,7 +137,13 @@ class MemoryTruth:
 
     async def registry(self) -> RegistryState:
         self._check()
-        return RegistryState(self.database, self.number, list(self._there()), dict(self.aliases))
+        return RegistryState(
+            self.database, self.number, self.tokens.get(self.number, b""), list(self._there()), dict(self.aliases)
+        )
+
+    async def wrote_registry(self, version: Version) -> bool:
+        self._check()
+        return self.tokens.get(version.number, b"") == version.chain
 
     async def heads(self) -> Sequence[ListHead]:
         self._check()
@@ -161,7 +174,7 @@ class MemoryTruth:
         return held is not None and any(fact.version == version for fact in held.facts)
 
     async def members(self, head: ListHead) -> AsyncGenerator[Sequence[bytes], None]:
-        self._check()
+        self._check_members((head.account, head.list_id))
         ordered = sorted(self.lists[head.account, head.list_id].members)
         for start in range(0, len(ordered), self.slice):
             if self.before_slice is not None:
@@ -174,7 +187,7 @@ class MemoryTruth:
             yield some
 
     async def holds(self, account: str, list_id: str, members: Sequence[bytes]) -> Sequence[bool]:
-        self._check()
+        self._check_members((account, list_id))
         self.asked += len(members)
         held = self.lists.get((account, list_id), _List()).members
         return [member in held for member in members]
@@ -189,6 +202,11 @@ class MemoryTruth:
         held = self.lists[name]
         description = {"active": "1" if held.active else "0", "mode": "delta", "segment_name": held.label}
         return ListHead(*name, held.version, len(self.erasures), description)
+
+    def _check_members(self, name: Name) -> None:
+        self._check()
+        if name in self.damaged:
+            raise UnavailableError("a page is damaged", reason="damaged")
 
     def _check(self) -> None:
         if self.is_away:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attribute_lists import keys
+from attribute_lists.projection.registry_projection import RegistryProjection
+from attribute_lists.projection.store_state import StoreState
 from tests.attribute_lists.projection.conftest import Projected, projecting
 from tests.attribute_lists.projection.memory_truth import ACCOUNT, GOLD, MemoryTruth
 from tests.support.waiting import eventually
@@ -15,6 +17,7 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from attribute_lists.projection.truth import RegistryState
     from tests.attribute_lists.projection.memory_truth import Name
 
 SILVER = (ACCOUNT, "heap_silver")
@@ -195,3 +198,73 @@ async def test_a_store_that_takes_the_place_of_another(client: Redis, truth: Mem
             assert await projected.projector.caught_up(GOLD, version, seconds=20)
     assert (await client.hgetall(keys.about(*GOLD)))[b"database"] == b"database-1"
     assert {b"ada", b"eve"} <= await client.smembers(MEMBERS)
+
+
+async def test_a_set_that_is_cleansed_of_persons_whose_erasure_is_not_known_is_ahead(client: Redis) -> None:
+    """As where an older backup is put back: nothing else of the list has changed since, and it would bring them in."""
+    newer, older = MemoryTruth(), MemoryTruth()
+    for truth in (newer, older):
+        truth.add(GOLD, "ada", "erased")
+    newer.erase(b"erased")
+    async with projecting(client, newer) as projected:
+        await projected.settles()
+    async with projecting(client, older, scrub_seconds=1) as projected:
+        await wait_for_ahead(projected, GOLD)
+        version = older.add(GOLD, "eve")
+        projected.projector.wake(GOLD)
+        assert await projected.projector.caught_up(GOLD, version, seconds=20)
+        await asyncio.sleep(LOOKS)
+        assert await client.smembers(MEMBERS) == {b"ada", b"eve"}
+
+
+@pytest.mark.usefixtures("_others")
+async def test_lists_that_waited_for_the_registry_are_built_once_it_is_ours(client: Redis, truth: MemoryTruth) -> None:
+    bronze = (ACCOUNT, "heap_bronze")
+    version = truth.add(bronze, "ada")
+    async with projecting(client, truth) as projected:
+        projected.projector.wake(bronze)
+        assert not await projected.projector.caught_up(bronze, version, seconds=1)
+        assert projected.projector.status().registry_ahead is not None
+        await client.flushall()
+        await projected.settles()
+
+
+async def test_a_registry_of_another_history_stays_ahead_however_many_changes_follow(client: Redis) -> None:
+    newer, older = MemoryTruth(), MemoryTruth()
+    for truth in (newer, older):
+        truth.add(GOLD, "ada")
+    newer.alias("vwo:1", GOLD)
+    async with projecting(client, newer) as projected:
+        await projected.settles()
+    async with projecting(client, older) as projected:
+        older.add(SILVER, "bob")
+        projected.projector.wake(SILVER)
+        assert not await projected.projector.registry_caught_up(older.number, seconds=2)
+        older.alias("vwo:2", GOLD)
+        projected.projector.wake_registry()
+        assert not await projected.projector.registry_caught_up(older.number, seconds=2)
+        assert projected.projector.status().registry_ahead is not None
+    assert await client.hgetall(keys.REGISTRY_ALIASES) == {f"{ACCOUNT}:vwo:1".encode(): GOLD[1].encode()}
+
+
+@pytest.mark.usefixtures("_others")
+async def test_nobody_takes_the_registry_for_ours_while_it_is_looked_at(client: Redis, truth: MemoryTruth) -> None:
+    begun, told = asyncio.Event(), asyncio.Event()
+    read = truth.registry
+
+    async def slow() -> RegistryState:
+        begun.set()
+        await told.wait()
+        return await read()
+
+    truth.registry = slow  # type: ignore[method-assign]
+    state = StoreState(client)
+    registry = RegistryProjection(state, truth, on_stray=lambda _: None)
+    looking = asyncio.create_task(registry.look())
+    await begun.wait()
+    asking = asyncio.create_task(registry.is_ours())
+    await asyncio.sleep(0)
+    told.set()
+    assert not await asking
+    await looking
+    await state.aclose()

@@ -101,6 +101,27 @@ async def test_a_set_that_is_there_is_mended_in_place(projected: Projected) -> N
     assert set(seen) <= {len(MANY)}
 
 
+async def test_a_set_that_came_back_in_part_answers_for_nobody_until_it_is_built(
+    client: Redis, truth: MemoryTruth
+) -> None:
+    """As where it was evicted and a page comes before a look: most answers from it would be wrong."""
+    truth.add(GOLD, *MANY)
+    answers: list[bytes | None] = []
+
+    async def look() -> None:
+        answers.append(await projected.store.hget(ABOUT, "active"))
+
+    async with projecting(client, truth, look_seconds=100) as projected:
+        await projected.settles()
+        await client.unlink(MEMBERS)
+        truth.before_slice = look
+        version = truth.add(GOLD, "new")
+        projected.projector.wake(GOLD)
+        assert await projected.projector.caught_up(GOLD, version, seconds=20)
+        await projected.settles()
+    assert answers[-1] is None
+
+
 async def test_a_stranger_who_keeps_the_size_is_found_by_the_scrub(client: Redis, truth: MemoryTruth) -> None:
     truth.add(GOLD, *MANY)
     truth.add(SILVER, "bob")
@@ -113,6 +134,27 @@ async def test_a_stranger_who_keeps_the_size_is_found_by_the_scrub(client: Redis
             await client.sadd(keys.members(*SILVER), "stranger")
             await projected.settles()
         assert projected.projector.status().mended >= 12
+
+
+async def test_a_damaged_list_is_told_and_keeps_no_other_from_being_scrubbed(client: Redis, truth: MemoryTruth) -> None:
+    truth.add(GOLD, "ada")  # the smaller comes first
+    truth.add(SILVER, "bob", "eve")
+    async with projecting(client, truth, scrub_seconds=1) as projected:
+        await projected.settles()
+        truth.damaged.add(GOLD)
+        await client.srem(keys.members(*SILVER), "bob")
+        await client.sadd(keys.members(*SILVER), "stranger")
+
+        async def is_mended() -> bool:
+            return await projected.members(SILVER) == {b"bob", b"eve"}
+
+        async def is_told() -> bool:
+            return "damaged: a page is damaged" in projected.projector.status().reasons()
+
+        await eventually(is_mended, what="the other list to be mended")
+        await eventually(is_told, what="the damage to be told")
+        truth.damaged.clear()
+        await eventually(lambda: _is_ready(projected), what="the list to be read again")
 
 
 async def test_a_description_that_a_stranger_changed_is_found_by_the_scrub(client: Redis, truth: MemoryTruth) -> None:
@@ -243,6 +285,10 @@ async def _is_under_way(client: Redis, before: int) -> bool:
 
 async def _refuses(projected: Projected) -> bool:
     return projected.projector.status().refusal is not None
+
+
+async def _is_ready(projected: Projected) -> bool:
+    return not projected.projector.status().reasons()
 
 
 async def _is_away(projected: Projected) -> bool:

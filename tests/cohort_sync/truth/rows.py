@@ -61,6 +61,8 @@ class Rows:
         del size
         return await asyncio.to_thread(self.write_now, work)
 
+    write_from_reserve = write
+
     def read_now(self, work: Callable[[Connection], Result]) -> Result:
         return self._reader.read(work)
 

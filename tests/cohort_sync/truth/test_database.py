@@ -238,7 +238,15 @@ def overwrite(path: Path) -> None:
     path.write_bytes(path.read_bytes() + bytes(4096))
 
 
-@pytest.mark.parametrize("damage", [remove, move, cut, cut_a_little, replace, overwrite])
+def write_over(path: Path) -> None:
+    """As `cp` does with an older copy of the same size."""
+    before = path.stat()
+    while path.stat().st_mtime_ns == before.st_mtime_ns:  # the clock of a file system ticks slowly
+        with path.open("r+b") as file:
+            file.write(bytes(before.st_size))
+
+
+@pytest.mark.parametrize("damage", [remove, move, cut, cut_a_little, replace, overwrite, write_over])
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 async def test_nothing_is_acknowledged_into_files_that_are_gone(
     tmp_path: Path, damage: Callable[[Path], None], suffix: str
@@ -360,14 +368,29 @@ async def test_a_full_disk(small_disk: Path) -> None:
         assert database.trouble is not None, "a work that writes nothing says nothing of the disk"
         assert database.release_reserve()
         assert not database.release_reserve()
-        await database.write(row("erased"))
-        assert database.trouble is None
+        await refused(database, "disk_full")  # the room is not for pages
+        await database.write_from_reserve(row("erased"))
+        assert database.trouble is not None
         ballast.unlink()
         await database.write(row("c", size=100_000))
-        assert await database.take_reserve()
+        assert database.trouble is None
+        assert database.release_reserve(), "it is held again"
         assert await actions(database) == [*kept, "erased", "c"]
     async with open_database(small_disk, reserve_bytes=1 << 20) as database:
         assert await actions(database) == [*kept, "erased", "c"]
+
+
+async def test_what_must_go_on_takes_the_reserve_of_a_full_disk(small_disk: Path) -> None:
+    async with open_database(small_disk, reserve_bytes=1 << 20) as database:
+        fill_up(small_disk / "ballast")
+        with pytest.raises(UnavailableError):  # noqa: PT012 - the log has some room left
+            while True:
+                await database.write(row("page", size=10_000))
+        kept = await actions(database)
+        for _ in range(3):
+            await database.write_from_reserve(row("erased", size=100_000))
+        await refused(database, "disk_full")
+        assert await actions(database) == [*kept, *["erased"] * 3]
 
 
 async def test_a_full_disk_fails_all_that_share_the_commit(small_disk: Path) -> None:

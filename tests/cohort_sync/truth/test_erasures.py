@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,10 @@ from tests.cohort_sync.truth.facts_in_tests import DAY, HOUR, T0, Clocks, opened
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlalchemy import Connection
+
+    from cohort_sync.truth.facts import Page
+    from cohort_sync.truth.facts.pages import PackedPage
     from tests.cohort_sync.truth.facts_in_tests import Written
 
 NAME = ("123456", "heap_premium_users")
@@ -109,3 +115,36 @@ async def test_an_import_takes_nobody_who_was_ever_erased_unless_told_to(written
     await written.facts.import_members(*NAME, [b"u1", b"u2"], actor="me", include_erased=True, place=T0 - DAY)
     assert await last_page(written) == ({b"u1", b"u2"}, set())
     assert (await written.places())[-1] > erased.at - T0
+
+
+async def test_a_page_that_is_packed_while_an_erasure_is_committed_names_nobody(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await written.page("before", add=["bob"])
+    begun, packed, at_commit = threading.Event(), threading.Event(), threading.Event()
+    pack = written.facts._packed
+
+    async def pack_and_tell(page: Page, place: int) -> PackedPage:
+        found = await pack(page, place)
+        packed.set()
+        return found
+
+    def hold_the_thread(_: Connection) -> None:
+        begun.wait(10)
+
+    def hold_the_commit(_: Connection) -> None:
+        at_commit.set()
+        packed.wait(10)
+
+    monkeypatch.setattr(written.facts, "_packed", pack_and_tell)
+    holding = asyncio.create_task(written.database.write(hold_the_thread))
+    await asyncio.sleep(0)
+    erasing = asyncio.create_task(written.facts.erase(b"ada", actor="tests"))
+    committing = asyncio.create_task(written.database.write(hold_the_commit))
+    await asyncio.sleep(0)
+    begun.set()
+    await asyncio.to_thread(at_commit.wait, 10)
+    await written.page("task", add=["ada", "eve"])
+    await asyncio.gather(holding, erasing, committing)
+    bodies = [unpack(row.body) for row in await written.rows(select(FACTS.c.body).order_by(FACTS.c.version))]
+    assert [body.add for body in bodies] == [[b"bob"], [b"eve"]]
