@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 100
 MOST_BYTES_AT_ONCE = 128 * 1024  # packing more takes a millisecond, in which nobody else has a turn
 _OVERHEAD = 300  # bytes that an event takes in memory beside its body
+_MOST_FAULTS = 4  # of one append, before its events are given up
 _LAST_SECONDS = 0.3  # for what is in memory when the writer ends
 
 
@@ -163,6 +164,7 @@ class Writer:
         self._number += 1
         lost = self._lost
         pauses = Pauses(0.05, 1.0)
+        faults = 0  # of our own
         while True:
             try:
                 stored = await self._stream.append(events, writer=self._name, number=self._number, lost=lost)
@@ -171,8 +173,13 @@ class Writer:
                 await asyncio.sleep(pauses.next())
                 continue
             except Exception:
-                log.exception("events can't be appended")
-                return 0, "internal"
+                # Most likely of the moment: redis-py raises an AttributeError where another task ends its connection.
+                faults += 1
+                log.exception("events can't be appended (attempt %d of %d)", faults, _MOST_FAULTS)
+                if faults == _MOST_FAULTS:
+                    return 0, "internal"
+                await asyncio.sleep(pauses.next())
+                continue
             self._lost -= lost
             if self._is_behind:
                 self._is_behind = False

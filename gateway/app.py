@@ -65,7 +65,6 @@ def create_app(settings: GatewaySettings, crew: Crew | None = None) -> FastAPI:
         serve_stale_for=settings.serve_stale_for,
         note_lookups=functools.partial(lookups.note, "list_name"),
     )
-    lookups.is_store_away = lambda: membership.trouble is not None
     checks = Checks(membership, served, default_account=settings.account_id)
     metrics.count_checks(checks.counts)
     queue = EventQueue(settings, store, metrics.event_fates) if settings.forwards_events else None

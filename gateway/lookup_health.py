@@ -7,8 +7,6 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from attribute_lists.states import State
     from gateway.metrics import Metrics
 
@@ -24,10 +22,9 @@ class Note(Protocol):
 
 
 class LookupHealth:
-    """What became of look-ups of late. `is_store_away`: then what fails is no news, and over when the store is back."""
+    """What became of look-ups of late."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self.is_store_away: Callable[[], bool] = lambda: False
         self._counter = metrics.lookups_failed
         self._failed_at: dict[str, float] = {}  # by kind, where the last one failed
 
@@ -38,8 +35,6 @@ class LookupHealth:
                 log.info("look-ups of kind %s succeed again", kind)
             return
         self._counter.labels(kind, against).inc(number)
-        if self.is_store_away():
-            return
         if kind not in self._failed_at:
             log.warning("look-ups of kind %s fail: %s; cohort_gateway_lookups_failed counts them", kind, against)
         self._failed_at[kind] = time.monotonic()
