@@ -77,6 +77,9 @@ class Environment:
     async def start(self) -> None:
         """Begin with what was good last: the crew's copy, that of Redis, that of the disk."""
         await self.catch_up()
+        await self._take_kept()
+
+    async def _take_kept(self) -> None:
         for copy in (self._means.copies.in_redis, self._means.copies.on_disk):
             if self.current is None:
                 await self._take_copy(await copy(self.tag))
@@ -118,6 +121,7 @@ class Environment:
                 self._failures = 0
                 self.was_tried.set()
                 return _jittered(self._means.interval - age)
+            await self._take_kept()  # the store may have had no time for it at the start
             await self._ask(pulled=False)
         return self._pause()
 

@@ -117,15 +117,17 @@ async def test_nobody_at_the_address_means_again(heap: Heap) -> None:
     ("wish", "least", "most"),
     [
         ("7", 7, 7),
-        (email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True), 3000, 3600),
-        (email.utils.format_datetime(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1), usegmt=True), 0, 0),
+        (dt.timedelta(hours=1), 3000, 3600),
+        (dt.timedelta(hours=-1), 0, 0),
         ("soon", 0, 0),
     ],
     ids=["seconds", "date", "past", "no_time"],
 )
 async def test_retry_after_is_seconds_or_a_date(
-    heap: Heap, server: FakeHeap, wish: str, least: float, most: float
+    heap: Heap, server: FakeHeap, wish: str | dt.timedelta, least: float, most: float
 ) -> None:
+    if isinstance(wish, dt.timedelta):
+        wish = email.utils.format_datetime(dt.datetime.now(dt.UTC) + wish, usegmt=True)
     server.fault = answers(429, {"Retry-After": wish})
     verdict = (await sent(heap, server)).verdict
     assert isinstance(verdict, Again)
