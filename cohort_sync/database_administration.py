@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from attribute_lists.members import sizes
-from attribute_lists.names import checked_list_id
 from cohort_sync.operations import RUN_TOO
 from cohort_sync.truth import descriptions
 from cohort_sync.truth.erasing import erase_from_lists
-from cohort_sync.truth.tables import ALIASES, ERASURES, LISTS
-from foundation.errors import BadRequestError, NotFoundError
+from cohort_sync.truth.facts.lists import list_named, unknown_list
+from cohort_sync.truth.tables import ERASURES, LISTS
+from foundation.errors import BadRequestError
 from foundation.store import STORE_ERRORS
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from attribute_lists.describe import ListDescription
     from cohort_sync.truth.database import Database
     from cohort_sync.truth.facts import Accepted, Facts
+    from cohort_sync.truth.order import Mode
     from cohort_sync.write_side import ListName
     from foundation.store import Store
 
@@ -86,15 +87,12 @@ class DatabaseAdministration:
             )
         )
         if found is None:
-            raise _unknown(*name)
+            raise unknown_list(*name)
         return found
 
     async def resolve(self, account: str, name: str) -> ListName:
-        checked_list_id(name)
-        list_id = await self._database.read(lambda connection: _list_named(connection, account, name))
-        if list_id is None:
-            raise _unknown(account, name)
-        return account, list_id
+        found = await self._database.read(lambda connection: list_named(connection, account, name))
+        return account, found.name
 
     async def newest_changes(self, count: int) -> list[dict[str, str]]:
         return await self._database.read(lambda connection: descriptions.newest_changes(connection, count))
@@ -105,9 +103,8 @@ class DatabaseAdministration:
     async def set_aliases(self, name: ListName, aliases: list[str], *, actor: str) -> None:
         await self._project(await self._facts.set_aliases(*name, aliases, actor=actor))
 
-    async def set_mode(self, name: ListName, mode: str, *, actor: str) -> None:
-        wanted: Any = mode
-        await self._project(await self._facts.set_mode(*name, wanted, actor=actor))
+    async def set_mode(self, name: ListName, mode: Mode, *, actor: str) -> None:
+        await self._project(await self._facts.set_mode(*name, mode, actor=actor))
 
     async def accept(self, name: ListName, *, actor: str) -> None:
         await self._project(await self._facts.accept_snapshot(*name, actor=actor))
@@ -179,20 +176,6 @@ def _names(connection: Connection) -> list[ListName]:
     return [(row.account, row.name) for row in rows]
 
 
-def _list_named(connection: Connection, account: str, name: str) -> str | None:
-    """A list's own id before an alias."""
-    own = select(LISTS.c.name).where(LISTS.c.account == account, LISTS.c.name == name, LISTS.c.is_deleted == 0)
-    if (found := connection.execute(own).scalar_one_or_none()) is not None:
-        return str(found)
-    alias = (
-        select(LISTS.c.name)
-        .join(ALIASES, ALIASES.c.list == LISTS.c.id)
-        .where(ALIASES.c.account == account, ALIASES.c.alias == name, LISTS.c.is_deleted == 0)
-    )
-    found = connection.execute(alias).scalar_one_or_none()
-    return None if found is None else str(found)
-
-
 def _pending_erasures(connection: Connection) -> list[tuple[int, bytes, int]]:
     rows = connection.execute(
         select(ERASURES.c.number, ERASURES.c.person, ERASURES.c.at).where(ERASURES.c.person.is_not(None))
@@ -203,13 +186,6 @@ def _pending_erasures(connection: Connection) -> list[tuple[int, bytes, int]]:
 def _finish_erasure(connection: Connection, number: int) -> None:
     """The id is overwritten; what stays is its hash."""
     connection.execute(update(ERASURES).where(ERASURES.c.number == number).values(person=None, finished_at=_now()))
-
-
-def _unknown(account: str, name: str) -> NotFoundError:
-    return NotFoundError(
-        f"account {account} has no list {name}; `cohort-sync segments list` shows those there are",
-        reason="unknown_list",
-    )
 
 
 def _now() -> int:

@@ -65,9 +65,8 @@ class DatabaseConnections:
             for found in await self._facts.connections()
         ]
 
-    async def account_of_push(self, id_token: str | None, *, default: str, complete: Callable[[], bool]) -> str:
+    def account_of_push(self, id_token: str | None, *, default: str) -> str:
         """The account that a push belongs to. Raises `ForbiddenError` for an unknown id token."""
-        del complete  # the database is
         account = default if id_token is None else self._facts.account_of(id_token)
         if account is None:
             raise ForbiddenError("Invalid id_token", reason="unknown_id_token")

@@ -104,9 +104,7 @@ class DatabaseReceiver:
 
     async def take(self, verified: Verified) -> bool:
         push = verified.push
-        account = await self._connections.account_of_push(
-            push.id_token, default=self.default_account, complete=lambda: True
-        )
+        account = self._connections.account_of_push(push.id_token, default=self.default_account)
         segment = Segment(account, SOURCE, push.segment_id, push.segment_name)
         if isinstance(push, DrainPush):
             accepted = await self._facts.accept_drain(Drain(segment, verified.signed_at))

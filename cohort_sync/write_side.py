@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from attribute_lists.describe import ListDescription
+    from attribute_lists.order import Mode
     from cohort_sync.connect_flow import ConnectFlow
     from cohort_sync.intake import Verified
     from cohort_sync.metrics import Metrics
@@ -39,7 +40,7 @@ class Administration(Protocol):
     async def set_aliases(self, name: ListName, aliases: list[str], *, actor: str) -> None:
         """Raises `ConflictError` for one that names another list."""
 
-    async def set_mode(self, name: ListName, mode: str, *, actor: str) -> None: ...
+    async def set_mode(self, name: ListName, mode: Mode, *, actor: str) -> None: ...
 
     async def accept(self, name: ListName, *, actor: str) -> None:
         """Let a held snapshot go live. Raises `NotFoundError` when none waits."""

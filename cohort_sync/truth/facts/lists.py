@@ -73,7 +73,11 @@ def list_named(connection: Connection, account: str, name: str) -> ListRow:
         found = connection.execute(statement, names).first()
         if found is not None and not list_row(found).is_deleted:
             return list_row(found)
-    raise NotFoundError(
+    raise unknown_list(account, name)
+
+
+def unknown_list(account: str, name: str) -> NotFoundError:
+    return NotFoundError(
         f"account {account} has no list {name}; `cohort-sync segments list` shows those there are",
         reason="unknown_list",
     )
