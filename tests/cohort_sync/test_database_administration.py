@@ -39,7 +39,7 @@ async def test_erasures_that_wait_for_the_store_are_searched_for_once_and_waited
             written.facts,
             None,  # type: ignore[arg-type] # nobody asks it
             stale_after=1.0,
-            project=None,  # type: ignore[arg-type]
+            project=None,  # type: ignore[arg-type] # no page is projected
             cleansed=cleansed,
             forget_persons=lambda: None,
         )

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.end_to_end.installation import Installation
+from tests.support.fake_vwo import fake_vwo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.fake_vwo import FakeVwo
 
 
 @contextlib.contextmanager
@@ -24,6 +27,12 @@ def running(directory: Path, **options: Any) -> Iterator[Installation]:
             yield started
         finally:
             started.kill()
+
+
+@pytest.fixture(scope="module")
+def vwo() -> Iterator[FakeVwo]:
+    with fake_vwo() as served:
+        yield served
 
 
 @pytest.fixture

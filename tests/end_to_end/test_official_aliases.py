@@ -23,7 +23,6 @@ from tests.end_to_end.conftest import running
 from tests.end_to_end.installation import ACCOUNT, LIST
 from tests.fme_client.node_calls import node_calls
 from tests.support import http
-from tests.support.fake_vwo import FakeVwo, fake_vwo
 from tests.support.official_sdk import OF_WINGIFY, OFFICIAL, official_calls
 from tests.support.waiting import until
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.end_to_end.installation import Installation
     from tests.node.node_sdk import Stack
+    from tests.support.fake_vwo import FakeVwo
 
 KEY = "the-sdk-key-of-the-tests"
 FLAGS = NAMED, LISTED = "named", "listed"
@@ -152,12 +152,6 @@ SDKS = [
     of_python("wingify-python", partial(by_python, OF_WINGIFY)),
     Sdk("fme-client", by_our_client),
 ]
-
-
-@pytest.fixture(scope="module")
-def vwo() -> Iterator[FakeVwo]:
-    with fake_vwo() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from tests.end_to_end.conftest import running
 from tests.end_to_end.installation import ACCOUNT, LIST
 from tests.fme_client.node_calls import node_calls
 from tests.gateway.test_user_details import IPHONE, MAC
-from tests.support.fake_vwo import FakeVwo, fake_vwo
 from tests.support.geoip import LONDON, SAN_FRANCISCO, write_database
 from tests.support.official_sdk import official_calls
 from tests.support.waiting import until
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.end_to_end.installation import Installation
-    from tests.support.fake_vwo import Request
+    from tests.support.fake_vwo import FakeVwo, Request
 
 KEY = "the-sdk-key-of-the-tests"
 HERE, THERE, NOWHERE = "203.0.113.9", "198.51.100.9", "192.0.2.1"
@@ -51,12 +50,6 @@ ON_FOR: dict[str, list[bool]] = {
 }
 BOUGHT = {"price": 9.5, "currency": "€"}
 ATTRIBUTES = {"plan": "gold", "seats": 3}
-
-
-@pytest.fixture(scope="module")
-def vwo() -> Iterator[FakeVwo]:
-    with fake_vwo() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

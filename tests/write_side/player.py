@@ -178,7 +178,7 @@ class Player:
                 await operate("POST", "/erase", {"id": self._people + event.person})
                 model.erase(self._people + event.person)
             case _:
-                raise NotImplementedError(event)
+                raise AssertionError(f"no command: {event}")
 
     async def _wait_for_list(self) -> None:
         """Until it is told again that there is one: commands are refused for good before."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cohort_sync.settings import CohortSyncSettings
-
 
 @dataclass(frozen=True)
 class WriteSide:
@@ -33,7 +31,7 @@ class WriteSide:
 
 FILES = WriteSide(
     "files",
-    {"WRITE_SIDE": "journal"},  # also where there is no choice yet
+    {"WRITE_SIDE": "journal"},
     patience=20.0,
     promptness=5.0,
     knows_runs=False,
@@ -48,10 +46,7 @@ _BROKEN_FILES = replace(FILES, patience=4.5, promptness=0.5)
 DATABASE = WriteSide("database", {"WRITE_SIDE": "database"})
 SIDES = {side.name: side for side in (FILES, DATABASE)}
 
-_HAS_CHOICE = "write_side" in CohortSyncSettings.model_fields
-_DATABASE = pytest.param(
-    DATABASE, id="database", marks=pytest.mark.skipif(not _HAS_CHOICE, reason="there is no WRITE_SIDE yet")
-)
+_DATABASE = pytest.param(DATABASE, id="database")
 
 either_side = pytest.mark.parametrize("side", [pytest.param(FILES, id="files"), _DATABASE])
 

@@ -257,7 +257,7 @@ async def test_nobody_takes_the_registry_for_ours_while_it_is_looked_at(client: 
         await told.wait()
         return await read()
 
-    truth.registry = slow  # type: ignore[method-assign]
+    truth.registry = slow  # type: ignore[method-assign] # as a database that takes its time
     state = StoreState(client)
     registry = RegistryProjection(state, truth, on_stray=lambda _: None)
     looking = asyncio.create_task(registry.look())

@@ -82,7 +82,7 @@ async def test_modes_hold_for_tasks_that_begin_later(written: Written) -> None:
     await written.page("c", add=["u4"], at=2, mode="delta")
     assert await written.members() == {"u3", "u4"}
     with pytest.raises(BadRequestError):
-        await written.facts.set_mode(*NAME, "both", actor="me")  # type: ignore[arg-type]
+        await written.facts.set_mode(*NAME, "both", actor="me")  # type: ignore[arg-type] # what the type forbids is refused, too
 
 
 async def test_activation(tmp_path: Path) -> None:

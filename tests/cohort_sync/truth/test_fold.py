@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +11,10 @@ from attribute_lists.bodies import Names
 from cohort_sync.truth.facts.erasures import tag_of
 from cohort_sync.truth.fold import Erased, Step, apply, fold, resolve
 from cohort_sync.truth.order import BEFORE_ALL, SENDER, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 KEY = b"key"
 EVERYBODY = [b"%d" % number for number in range(6)]
@@ -98,15 +104,12 @@ def test_tasks_that_the_base_has_already_change_nothing_where_all_are_told_again
 
 
 def test_resolving_reads_no_page_of_a_task_that_is_not_needed() -> None:
-    def never() -> list[Names]:
-        raise AssertionError("it was read")
-
     class Unread:
-        def __iter__(self) -> object:
-            return iter(never())
+        def __iter__(self) -> Iterator[Names]:
+            raise AssertionError("it was read")
 
     newest = Step(Place(2, SENDER, "b", 0), is_floor=False, pages=[Names([b"1"], [b"2"])])
-    older = Step(Place(1, SENDER, "a", 0), is_floor=False, pages=Unread())  # type: ignore[arg-type]
+    older = Step(Place(1, SENDER, "a", 0), is_floor=False, pages=Unread())
     assert resolve([b"1", b"2"], [newest, older]).added == {b"1"}
 
 
