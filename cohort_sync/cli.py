@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvloop
@@ -21,6 +21,11 @@ from foundation.command_line import exit_status
 from foundation.logs import configure_logging
 from foundation.settings import load_settings
 from foundation.store import describe_store
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from cohort_sync.write_side import WriteSide
 
 app = typer.Typer(
     help="Heap segments as attribute lists: the receiver of Heap's pushes, and the administration of lists.",
@@ -50,7 +55,9 @@ def serve(
 
 
 async def _serve(settings: CohortSyncSettings) -> None:
-    opened: Any = open_database_receiver(settings) if settings.write_side == "database" else open_receiver(settings)
+    opened: AbstractAsyncContextManager[WriteSide] = (
+        open_database_receiver(settings) if settings.write_side == "database" else open_receiver(settings)
+    )
     async with opened as receiver:
         public, administration = listeners(receiver)
         await serving.serve_with_administration(

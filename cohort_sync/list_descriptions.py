@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attribute_lists.describe import describe_lists
@@ -26,16 +27,16 @@ async def described_lists(settings: CohortSyncSettings, store: Store) -> Sequenc
     """Every list. Raises the store's errors, and `ConfigurationError` where there is no database yet."""
     if settings.write_side == "journal":
         return await describe_lists(store, stale_after=settings.stale_after)
-    path = settings.data_dir / FILE_NAME
-    without_sizes = await asyncio.to_thread(_read, path, settings.stale_after, {})
-    of_lists = await sizes(store, [(found.account, found.list_id) for found in without_sizes])
-    return await asyncio.to_thread(_read, path, settings.stale_after, of_lists)
+    lists = await asyncio.to_thread(_read, settings.data_dir / FILE_NAME, settings.stale_after)
+    members = await sizes(store, [(found.account, found.list_id) for found in lists])
+    return [replace(found, members=members.get((found.account, found.list_id), 0)) for found in lists]
 
 
-def _read(path: Path, stale_after: float, sizes: dict[tuple[str, str], int]) -> Sequence[ListDescription]:
+def _read(path: Path, stale_after: float) -> Sequence[ListDescription]:
+    """How many members each has is not told."""
     try:
         with connect_reading(path) as connection:
             now = int(time.time() * 1000)
-            return descriptions.describe_lists(connection, now=now, stale_after=stale_after, sizes=sizes)
+            return descriptions.describe_lists(connection, now=now, stale_after=stale_after, sizes={})
     except sqlite3.Error as error:
         raise ConfigurationError(f"DATA_DIR: {path} can't be read ({error}); `cohort-sync serve` makes it") from error
